@@ -1,0 +1,194 @@
+"""One process per heavy stage, so that a crash or a leak of memory ends with the stage and not with the flow.
+
+The parent writes `job.json`, starts `python -m MODULE job.json` and follows the child's `events.jsonl`: progress,
+then one result or one classified error. A child that ends without either was killed or crashed. The child ends
+itself when its parent is gone. Knows nothing of what the stage does, nor of Prefect.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from posttrain import errors
+from posttrain.artifacts import Frozen, write_atomic
+from posttrain.progress import Progress, silent
+
+Job = TypeVar("Job", bound=Frozen)
+Result = TypeVar("Result", bound=Frozen)
+
+POLL_SECONDS = 0.1
+REPORTED = (
+    errors.SpecError,
+    errors.DataError,
+    errors.ModelError,
+    errors.WorkspaceError,
+    errors.UserError,
+    errors.TrainingDiverged,
+    errors.OutOfMemory,
+)
+
+
+# --- the parent's side -------------------------------------------------------------------------------------
+
+
+def launch(
+    module: str,
+    job: Frozen,
+    folder: Path,
+    result_type: type[Result],
+    progress: Progress = silent,
+    env: Mapping[str, str] | None = None,
+    processes: int = 1,
+) -> Result:
+    """Run `module` on `job` in a process of its own and return its result.
+
+    `folder` receives `job.json`, `events.jsonl` and `log.txt` (the child's output, appended over tries). With
+    `processes` > 1 the module is started through `accelerate launch`.
+
+    Raises: the child's own error when it is one of Posttrain's; `StageCrashed` when it ended without a word.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    events = folder / "events.jsonl"
+    events.unlink(missing_ok=True)
+    write_atomic(folder / "job.json", job.model_dump_json(indent=2) + "\n")
+    command = [sys.executable, "-m", module, str(folder / "job.json")]
+    if processes > 1:
+        starter = ["accelerate.commands.launch", "--num_processes", str(processes), "-m", module]
+        command = [sys.executable, "-m", *starter, str(folder / "job.json")]
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
+        )
+        try:
+            end = _follow(child, events, progress)
+        finally:
+            _stop(child)
+    if end is None:
+        raise errors.StageCrashed(_obituary(module, child.returncode, folder / "log.txt"))
+    if end["kind"] == "result":
+        return result_type.model_validate(end["result"])
+    raise getattr(errors, end["class"])(end["message"])
+
+
+def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress) -> dict[str, Any] | None:
+    """Pass progress on until the child ends; its result or error event, or None when it left none."""
+    end = None
+    position = 0
+    while True:
+        ended = child.poll() is not None
+        fresh, position = _read_events(events, position)
+        for event in fresh:
+            if event["kind"] == "progress":
+                progress(event["done"], event["total"], event["note"])
+            else:
+                end = event
+        if ended:
+            return end
+        time.sleep(POLL_SECONDS)
+
+
+def _read_events(events: Path, position: int) -> tuple[list[dict[str, Any]], int]:
+    """Whole lines after byte `position`, and the position after them."""
+    if not events.exists():
+        return [], position
+    with events.open("rb") as file:
+        file.seek(position)
+        text = file.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], position + len(whole)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End the child and whatever it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    child.wait()
+
+
+def _obituary(module: str, code: int, log: Path) -> str:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    hint = " (the kernel kills like this when memory runs out)" if code == -signal.SIGKILL else ""
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
+    return f"{module} {how}{hint}; its last words: {last[0][:300]}; see {log}"
+
+
+# --- the child's side --------------------------------------------------------------------------------------
+
+
+def serve(job_type: type[Job], run: Callable[[Job, Progress], Frozen]) -> None:
+    """The `__main__` of a stage's module: read the job named on the command line, run it, tell how it ended."""
+    path = Path(sys.argv[1])
+    _die_with_parent()
+    tell = _Teller(path.parent / "events.jsonl")
+    try:
+        job = job_type.model_validate_json(path.read_text(encoding="utf-8"))
+        result = run(job, tell.progress)
+    except Exception as error:
+        traceback.print_exc()
+        kind = classify(error)
+        if kind is None:
+            raise SystemExit(1) from None
+        tell.write({"kind": "error", "class": kind, "message": str(error)})
+        raise SystemExit(2) from None
+    tell.write({"kind": "result", "result": result.model_dump(mode="json")})
+
+
+def classify(error: BaseException) -> str | None:
+    """The name of the Posttrain error that stands for `error`, or None when the crash speaks for itself."""
+    for kind in REPORTED:
+        if isinstance(error, kind):
+            return type(error).__name__
+    text = str(error)
+    short = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in short)):
+        return errors.OutOfMemory.__name__
+    return None
+
+
+class _Teller:
+    """Appends events; progress at most ten times a second, and only from the main process of several."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = 0.0
+        self.main = os.environ.get("RANK", "0") == "0"
+
+    def write(self, event: dict[str, Any]) -> None:
+        if self.main:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        if done < total and time.monotonic() - self.last < 0.1:
+            return
+        self.last = time.monotonic()
+        self.write({"kind": "progress", "done": done, "total": total, "note": note})
+
+
+def _die_with_parent() -> None:
+    """A stage whose flow was killed must not go on holding the device."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,94 @@
+"""A stage is found when nothing that decides it changed, and leaves nothing half-done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from posttrain.artifacts import Done, Frozen, Stage, Workspace, find, run_stage
+from posttrain.errors import DataError, WorkspaceError
+
+
+class Count(Frozen):
+    rows: int
+    uri: str
+
+
+def stage(rows: int = 3) -> Stage[Count]:
+    return Stage("count", {"rows": rows}, Count, code=("posttrain.errors",), libraries=("pydantic",))
+
+
+def count(partial: Path, final: Path) -> Count:
+    (partial / "rows.txt").write_text("one\ntwo\nthree\n")
+    return Count(rows=3, uri=str(final / "rows.txt"))
+
+
+def test_a_finished_stage_is_found_and_not_run_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first = run_stage(workspace, stage(), count)
+
+    def never(partial: Path, final: Path) -> Count:
+        raise AssertionError("ran again")
+
+    second = run_stage(workspace, stage(), never)
+    assert (first.reused, second.reused) == (False, True)
+    assert second.result == first.result
+    assert Path(second.result.uri).read_text() == "one\ntwo\nthree\n"
+
+
+def test_other_inputs_are_another_stage(tmp_path: Path) -> None:
+    run_stage(Workspace(tmp_path), stage(3), count)
+    assert find(Workspace(tmp_path), stage(4)) is None
+
+
+def test_a_crash_keeps_the_partial_folder_and_publishes_nothing(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+
+    def crash(partial: Path, final: Path) -> Count:
+        (partial / "checkpoint").write_text("half")
+        raise RuntimeError("lost")
+
+    with pytest.raises(RuntimeError):
+        run_stage(workspace, stage(), crash)
+    assert find(workspace, stage()) is None
+    assert (workspace.partial(stage()) / "checkpoint").read_text() == "half"
+
+
+def test_a_user_error_leaves_no_trace(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "new")
+
+    def refuse(partial: Path, final: Path) -> Count:
+        (partial / "some").write_text("thing")
+        raise DataError("rows.jsonl: empty file")
+
+    with pytest.raises(DataError):
+        run_stage(workspace, stage(), refuse)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_manifest_counts_as_not_done(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    done = run_stage(workspace, stage(), count)
+    (done.folder / "manifest.json").write_text('{"result": {"rows": ')
+    assert find(workspace, stage()) is None
+    again = run_stage(workspace, stage(), count)
+    assert not again.reused
+    assert isinstance(find(workspace, stage()), Done)
+
+
+def test_the_manifest_tells_what_made_the_output(tmp_path: Path) -> None:
+    done = run_stage(Workspace(tmp_path), stage(), count)
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["inputs"] == {"rows": 3}
+    assert set(manifest["libraries"]) == {"pydantic"}
+    assert set(manifest["code"]) == {"posttrain.errors"}
+
+
+def test_an_unwritable_workspace_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkspaceError, match="not writable"):
+        Workspace(tmp_path / "file" / "inside").check_writable()
+    Workspace(tmp_path / "fresh").check_writable()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
