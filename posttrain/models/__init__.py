@@ -1,0 +1,1 @@
+"""Base models and adapters: finding, checking and loading them."""

@@ -1,0 +1,1 @@
+"""The sections of a spec, one file each. `posttrain.spec` exports them."""

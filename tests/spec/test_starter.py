@@ -1,0 +1,74 @@
+"""A starter spec loads as it stands, whatever the data file looked like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from posttrain.errors import SpecError
+from posttrain.spec import load
+from posttrain.starter import guess_kind, starter_spec
+
+
+@dataclass(frozen=True)
+class Seen:
+    format: str = "prompt_completion"
+    rows: int | None = 1200
+    columns: tuple[str, ...] = ("prompt", "completion")
+    example: dict[str, str] = field(default_factory=lambda: {"prompt": "hello", "completion": "good day to you"})
+
+
+def kinds_and_metrics(folder: Path, name: str, seen: Seen) -> tuple[str, set[str]]:
+    path = folder / "starter.yaml"
+    path.write_text(starter_spec(folder / name, seen, folder), encoding="utf-8")
+    spec = load(path, folder).spec
+    assert spec.data.train[0].path == name
+    assert spec.data.train[0].format == seen.format
+    gates = (*spec.gates.after_sft, *spec.gates.after_align, *spec.gates.release)
+    return spec.task.kind, {gate.metric for gate in gates} | set(spec.strategy.targets)
+
+
+@pytest.mark.parametrize(
+    ("completion", "kind", "metric"),
+    [
+        ('{"intent": "Play", "slots": {"artist": "Björk"}}', "intent_slots", "slot_f1"),
+        ('{"name": "Ann", "skills": ["SQL"]}', "extraction", "field_f1"),
+        ("A sentence.", "text", "token_f1"),
+        ("42", "text", "token_f1"),
+        ("", "text", "token_f1"),
+    ],
+)
+def test_the_kind_follows_the_completion(tmp_path: Path, completion: str, kind: str, metric: str) -> None:
+    assert guess_kind(completion) == kind
+    seen = Seen(example={"prompt": "p", "completion": completion})
+    assert kinds_and_metrics(tmp_path, "data/rows.jsonl", seen) == (kind, {metric})
+
+
+@pytest.mark.parametrize(
+    "name", ["a: b #c.jsonl", "{x}.csv", '"quoted".jsonl', "日本.jsonl.gz", "%.parquet", "x\ny.jsonl"]
+)
+def test_odd_file_names_and_odd_rows_do_not_break_the_yaml(tmp_path: Path, name: str) -> None:
+    odd = "line\nbreak: # {not} \x85 \u2028 \x00 'quotes' \ud800 \t"
+    seen = Seen(rows=None, columns=(odd, "completion"), example={"prompt": odd, "completion": odd})
+    if "\n" in name:
+        with pytest.raises(SpecError, match="control character"):
+            kinds_and_metrics(tmp_path, name, seen)
+    else:
+        kinds_and_metrics(tmp_path, name, seen)
+
+
+def test_the_test_file_is_never_the_training_file(tmp_path: Path) -> None:
+    assert '"data/test.jsonl.gz"' in starter_spec(tmp_path / "data" / "train.jsonl.gz", Seen(), tmp_path)
+    assert '"rows_test.csv"' in starter_spec("rows.csv", Seen(), tmp_path)
+
+
+def test_a_plain_file_name_takes_its_folders_name(tmp_path: Path) -> None:
+    assert 'name: "tickets"' in starter_spec("data/tickets/train.jsonl", Seen(), tmp_path)
+    assert 'name: "tickets-2026"' in starter_spec("data/tickets 2026.jsonl", Seen(), tmp_path)
+
+
+def test_data_outside_the_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="lies outside the project"):
+        starter_spec("/etc/passwd", Seen(), tmp_path)
