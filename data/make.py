@@ -1,0 +1,123 @@
+"""How the shipped files that are not plain copies were made: published.json and general/held_out.jsonl.gz.
+
+    python data/make.py SOURCES
+
+SOURCES holds `snips/peers.json` (the metrics files of sonos/nlu-benchmark, 2017-06-custom-intent-engines, merged as
+{engine: {intent: metrics}}), `base_corpus/t0_prompts.jsonl.gz` (the P3 / T0 rows in yizhongw/self-instruct) and
+`gsm8k/test.jsonl.gz` (openai/grade-school-math). Not part of the library.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+LONGEST = 1200
+ENGINES = {
+    "Alexa_metrics": ("Alexa", 70),
+    "Luis_metrics": ("Luis (Microsoft)", 70),
+    "Wit_metrics": ("Wit (Facebook)", 70),
+    "api.ai_metrics": ("Api.ai (Google)", 70),
+    "Snips_metrics": ("Snips", 70),
+    "Snips_metrics_full": ("Snips", 2000),
+}
+METHOD = (
+    "Micro average over the slots of all seven intents and over the published trials: true positives = recall x "
+    "support, predicted = true positives / precision, summed; then precision, recall and F1 of the sums. An undefined "
+    "precision counts as nothing predicted; a precision of 0 as no false positives, in the engine's favour. A trial's "
+    "support is the published count divided by the number of trials for Alexa, whose counts are sums over trials."
+)
+CAVEATS = (
+    "Each engine was trained and tested on each intent separately, so its slot scores presume the right intent, and "
+    "its intent scores are recall within one intent, not a choice among seven. "
+    "Trained on 70 or some 2,000 rows an intent. "
+    "Date-time slots of Alexa, Wit and Api.ai counted as right when an entity of that type was present."
+)
+
+
+def trials(scores: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """(recall, precision) of each trial at the largest training size published."""
+    size = max(scores["recall"], key=int)
+    yield from zip(scores["recall"][size], scores["precision"][size], strict=True)
+
+
+def micro(parts: list[tuple[float, float, float]]) -> dict[str, float]:
+    """Precision, recall and F1 of (support, recall, precision) parts, pooled."""
+    right = sum(support * recall for support, recall, _ in parts)
+    expected = sum(support for support, _, _ in parts)
+    predicted = sum(s * r / p for s, r, p in parts if not math.isnan(p) and p > 0)
+    precision = right / predicted if predicted else 0.0
+    recall = right / expected
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return {name: round(value, 4) for name, value in (("precision", precision), ("recall", recall), ("f1", f1))}
+
+
+def engine(metrics: dict[str, Any], name: str, rows: int) -> dict[str, Any]:
+    """One engine's line: its slots pooled, and the mean recall of its intents."""
+    slots: list[tuple[float, float, float]] = []
+    intents: list[tuple[float, float]] = []
+    for intent, result in metrics.items():
+        scores = result["intents"][intent]
+        intents += trials(scores)
+        for slot in scores["slots"].values():
+            runs = list(trials(slot))
+            support = slot["rate"] / (len(runs) if name == "Alexa" else 1)
+            slots += [(support, recall, precision) for recall, precision in runs]
+    answered = any(not math.isnan(precision) for _, precision in intents)
+    return {
+        "name": name,
+        "training_rows_per_intent": rows,
+        **{f"slot_{key}": value for key, value in micro(slots).items()},
+        "intent_recall": round(sum(recall for recall, _ in intents) / len(intents), 4) if answered else None,
+    }
+
+
+def published(sources: Path) -> None:
+    """Write voice_assistant/published.json."""
+    peers = json.loads((sources / "snips/peers.json").read_text(encoding="utf-8"))
+    content = {
+        "test": "sonos/nlu-benchmark, 2017-06-custom-intent-engines: the 700 validation utterances, 100 an intent",
+        "source": "https://github.com/sonos/nlu-benchmark",
+        "paper": "https://arxiv.org/abs/1805.10190",
+        "licence": "CC0-1.0",
+        "measured": "2017-06-01",
+        "method": METHOD,
+        "caveats": CAVEATS,
+        "engines": [engine(peers[key], *about) for key, about in ENGINES.items()],
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (HERE / "voice_assistant/published.json").write_text(text, encoding="utf-8")
+
+
+def rows(path: Path, prompt: str, completion: str) -> list[dict[str, str]]:
+    """A file's rows as prompt and completion."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [{"prompt": r[prompt].strip(), "completion": r[completion].strip()} for r in map(json.loads, lines)]
+
+
+def evenly(found: list[dict[str, str]], count: int) -> list[dict[str, str]]:
+    """`count` rows under 1,200 characters, spread evenly over all of them."""
+    short = [row for row in found if len(row["prompt"]) + len(row["completion"]) < LONGEST]
+    return [short[index * len(short) // count] for index in range(count)]
+
+
+def held_out(sources: Path) -> None:
+    """Write general/held_out.jsonl.gz: 150 T0 rows of the blocks that the tiny base never saw, 150 of GSM8K's test."""
+    t0 = rows(sources / "base_corpus/t0_prompts.jsonl.gz", "prompt", "completion")
+    unseen = [row for index, row in enumerate(t0) if index // 250 % 40 == 39]
+    gsm8k = rows(sources / "gsm8k/test.jsonl.gz", "question", "answer")
+    chosen = evenly(unseen, 150) + evenly(gsm8k, 150)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
+    (HERE / "general/held_out.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+if __name__ == "__main__":
+    published(Path(sys.argv[1]))
+    held_out(Path(sys.argv[1]))
