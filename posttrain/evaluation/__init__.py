@@ -1,0 +1,1 @@
+"""Evaluation: generate, parse, score, and say how sure the score is."""

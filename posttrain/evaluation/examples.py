@@ -1,0 +1,48 @@
+"""Which training rows to show a model as worked examples. Pure; knows nothing of models beyond a length."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from posttrain.evaluation import parse
+from posttrain.prompts import Message, few_shot
+
+Row = Mapping[str, str]
+
+
+def choose(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
+    """`count` rows for few-shot prompts: of different labels first, at random otherwise, the same for every prompt.
+
+    The label is the completion's `intent` where it has one, else the names of its fields.
+    """
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    chosen: list[Row] = []
+    seen: set[str] = set()
+    for row in shuffled:
+        if len(chosen) == count:
+            return chosen
+        if (label := _label(row)) not in seen:
+            seen.add(label)
+            chosen.append(row)
+    others = (row for row in shuffled if row not in chosen)
+    return chosen + [row for row, _ in zip(others, range(count - len(chosen)), strict=False)]
+
+
+def _label(row: Row) -> str:
+    value = parse.find(row["completion"]).value
+    if not isinstance(value, dict):
+        return row["completion"]
+    return str(value["intent"]) if "intent" in value else ",".join(sorted(map(str, value)))
+
+
+def fit(examples: Sequence[Row], row: Row, length: Callable[[list[Message]], int], room: int) -> list[Message]:
+    """A few-shot prompt of at most `room` tokens: examples are left out from the front until it fits.
+
+    `length` counts a conversation's tokens.
+    """
+    for start in range(len(examples) + 1):
+        conversation = few_shot(examples[start:], row["system"], row["prompt"])
+        if length(conversation) <= room:
+            return conversation
+    return few_shot([], row["system"], row["prompt"])

@@ -1,0 +1,205 @@
+"""Batched generation with a Hugging Face model: greedy for measuring, sampled for preference pairs.
+
+Prompts are sorted by length and padded on the left; a static cache is reused from step to step. In float32 a
+batch gives what one prompt at a time gives. Flags that come with a model (`generation_config.json`) do not count:
+only its end-of-text tokens do. Knows nothing of tasks or scores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from posttrain.progress import Progress, silent
+from posttrain.prompts import PLAIN_TEMPLATE, Message
+
+Conversation = Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt: its place in the caller's order, its tokens, and whether its beginning was cut off."""
+
+    place: int
+    ids: list[int]
+    cut: bool
+
+
+def token_ids(tokenizer: Any, conversation: Conversation, ask: bool = True) -> list[int]:
+    """A conversation through the chat template; with `ask`, up to where the answer begins."""
+    text = tokenizer.apply_chat_template(list(conversation), tokenize=False, add_generation_prompt=ask)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def context_length(model: Any) -> int:
+    """How many tokens, prompt and answer together, the model was made for."""
+    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    return int(getattr(config, "max_position_embeddings", None) or 1_000_000)
+
+
+def encode(model: Any, tokenizer: Any, conversations: Sequence[Conversation], max_new_tokens: int) -> list[Prompt]:
+    """Token ids of each prompt; one that leaves no room for `max_new_tokens` loses its beginning."""
+    room = max(1, context_length(model) - max_new_tokens)
+    rendered = [token_ids(tokenizer, conversation) for conversation in conversations]
+    return [Prompt(place, ids[-room:], len(ids) > room) for place, ids in enumerate(rendered)]
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    end_at_blank_line: bool = False,
+    progress: Progress = silent,
+) -> tuple[list[str], int]:
+    """The greedy answer to each conversation, in the order given, and how many prompts were cut to fit."""
+    prompts = encode(model, tokenizer, conversations, max_new_tokens)
+    outputs = [""] * len(prompts)
+    settings = {"do_sample": False, "max_new_tokens": max_new_tokens}
+    ended = end_at_blank_line or tokenizer.chat_template == PLAIN_TEMPLATE
+    for batch, texts in _generate(model, tokenizer, prompts, batch_size, settings, ended, None, progress):
+        for prompt, text in zip(batch, texts, strict=True):
+            outputs[prompt.place] = text
+    return outputs, sum(prompt.cut for prompt in prompts)
+
+
+def sample(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Conversation],
+    samples: int,
+    temperature: float = 0.9,
+    top_p: float = 1.0,
+    max_new_tokens: int = 160,
+    seed: int = 0,
+    *,
+    batch_size: int = 128,
+    progress: Progress = silent,
+) -> list[list[str]]:
+    """`samples` random answers to each prompt; the same arguments give the same answers on the same machine.
+
+    `batch_size` counts answers, not prompts. The caller's random state is left as it was.
+    """
+    encoded = encode(model, tokenizer, prompts, max_new_tokens)
+    outputs: list[list[str]] = [[] for _ in encoded]
+    settings = {
+        "do_sample": True,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": 0,
+        "num_return_sequences": samples,
+        "max_new_tokens": max_new_tokens,
+    }
+    size = max(1, batch_size // samples)
+    ended = tokenizer.chat_template == PLAIN_TEMPLATE
+    for batch, texts in _generate(model, tokenizer, encoded, size, settings, ended, seed, progress):
+        for index, prompt in enumerate(batch):
+            outputs[prompt.place] = texts[index * samples : (index + 1) * samples]
+    return outputs
+
+
+def _generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    batch_size: int,
+    settings: dict[str, Any],
+    end_at_blank_line: bool,
+    seed: int | None,
+    progress: Progress,
+) -> Iterator[tuple[list[Prompt], list[str]]]:
+    """Batches of prompts, longest first so that memory runs out at once or never, with their texts."""
+    import torch
+
+    order = sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.place))
+    devices = [model.device] if model.device.type == "cuda" else []
+    done = 0
+    progress(0, len(order), "generating")
+    with torch.random.fork_rng(devices=devices), torch.inference_mode(), _own_settings(model, tokenizer, settings):
+        for start in range(0, len(order), batch_size):
+            if seed is not None:
+                torch.manual_seed(seed + start)
+            batch = order[start : start + batch_size]
+            share = len(batch) / settings["max_new_tokens"]
+
+            def tell(written: int, done: int = done, share: float = share) -> None:
+                progress(done + share * written, len(order), "generating")
+
+            watch = _Watch(tokenizer, len(batch[0].ids), end_at_blank_line, tell)
+            yield batch, _one_batch(model, tokenizer, batch, watch)
+            done += len(batch)
+            progress(done, len(order), "generating")
+
+
+def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watch) -> list[str]:
+    import torch
+
+    width = len(batch[0].ids)
+    padding = [width - len(prompt.ids) for prompt in batch]
+    rows = [[tokenizer.pad_token_id or 0] * pad + prompt.ids for pad, prompt in zip(padding, batch, strict=True)]
+    masks = [[0] * pad + [1] * (width - pad) for pad in padding]
+    ids = torch.tensor(rows, device=model.device)
+    mask = torch.tensor(masks, device=model.device)
+    out = model.generate(input_ids=ids, attention_mask=mask, stopping_criteria=[watch])
+    texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+    return [_up_to_blank_line(text) if watch.end_at_blank_line else text for text in texts]
+
+
+def _up_to_blank_line(text: str) -> str:
+    return text.lstrip().split("\n\n")[0]
+
+
+class _Watch:
+    """Called after each token: tells progress, and which rows have come to a blank line."""
+
+    def __init__(self, tokenizer: Any, width: int, end_at_blank_line: bool, tell: Callable[[int], None]) -> None:
+        self.tokenizer, self.width, self.end_at_blank_line, self.tell = (tokenizer, width, end_at_blank_line, tell)
+
+    def __call__(self, ids: Any, scores: Any, **kwargs: Any) -> Any:
+        import torch
+
+        self.tell(ids.shape[1] - self.width)
+        ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        if self.end_at_blank_line:
+            for row, token in enumerate(ids[:, -1].tolist()):
+                if "\n" in self.tokenizer.decode([token]):
+                    text = self.tokenizer.decode(ids[row, self.width :], skip_special_tokens=True)
+                    ended[row] = "\n\n" in text.lstrip()
+        return ended
+
+
+@contextlib.contextmanager
+def _own_settings(model: Any, tokenizer: Any, settings: dict[str, Any]) -> Iterator[None]:
+    """Put our generation settings in place of the model's own for a while.
+
+    generate() fills what a caller leaves open from the model's `generation_config`, and warns of flags there that
+    do not go together; so the model's is replaced. The cache is given back at the end.
+    """
+    import transformers
+
+    new_config: Any = transformers.GenerationConfig
+    theirs = model.generation_config
+    model.generation_config = new_config(
+        eos_token_id=_ends(theirs, tokenizer),
+        pad_token_id=tokenizer.pad_token_id or 0,
+        cache_implementation="static",
+        disable_compile=True,
+        **settings,
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = theirs
+        if hasattr(model, "_cache"):
+            del model._cache
+
+
+def _ends(config: Any, tokenizer: Any) -> list[int] | None:
+    own = config.eos_token_id if config is not None else None
+    listed = own if isinstance(own, list) else [own]
+    ends = {token for token in [*listed, tokenizer.eos_token_id] if token is not None}
+    return sorted(ends) or None

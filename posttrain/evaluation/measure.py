@@ -1,0 +1,216 @@
+"""The measuring stage: a model answers a split's prompts, and every metric of the task gets a value and interval.
+
+    python -m posttrain.evaluation.measure job.json
+
+It leaves every output in `outputs.parquet`, so that later comparisons need no model. Knows nothing of gates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from posttrain.artifacts import DatasetRef, Done, Frozen, ModelRef, Stage, Workspace, file_digest, run_stage
+from posttrain.errors import DataError
+from posttrain.evaluation import examples as worked
+from posttrain.evaluation import statistics
+from posttrain.evaluation.generate import answer, context_length, token_ids
+from posttrain.evaluation.metrics import METRICS, names, row_values
+from posttrain.evaluation.perplexity import surprise
+from posttrain.evaluation.scores import Prompting, Score, Scores
+from posttrain.models.load import load_model, load_tokenizer
+from posttrain.process import serve
+from posttrain.progress import Progress, silent
+from posttrain.prompts import messages
+
+MODULE = "posttrain.evaluation.measure"
+CODE = ("posttrain.evaluation", "posttrain.prompts", "posttrain.models.load")
+LIBRARIES = ("torch", "transformers", "peft")
+
+Row = Mapping[str, str]
+
+
+class TaskLike(Protocol):
+    """The part of the spec's `task` section that is read here."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+class EvaluateLike(Protocol):
+    """The spec's `evaluate` section."""
+
+    @property
+    def few_shot_examples(self) -> int: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def resamples(self) -> int: ...
+    @property
+    def perplexity_rows(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class MeasureJob(Frozen):
+    """All that a measuring process needs to know, in plain data."""
+
+    model: ModelRef
+    rows: DatasetRef
+    split: str
+    prompting: Prompting
+    kind: str
+    limit: int | None
+    examples: DatasetRef | None
+    few_shot_examples: int
+    general_held_out: DatasetRef | None
+    perplexity_rows: int
+    max_new_tokens: int
+    batch_size: int
+    resamples: int
+    seed: int
+    partial: str
+    final: str
+
+
+Launch = Callable[[str, MeasureJob, Progress], Mapping[str, Any]]
+
+
+def measure(
+    model: ModelRef,
+    rows: DatasetRef,
+    *,
+    split: str,
+    prompting: Prompting,
+    task: TaskLike,
+    spec: EvaluateLike,
+    workspace: Workspace,
+    limit: int | None = None,
+    examples: DatasetRef | None = None,
+    general_held_out: DatasetRef | None = None,
+    progress: Progress = silent,
+    launch: Launch | None = None,
+) -> Done[Scores]:
+    """Measure `model` on the first `limit` rows (all when None); found again when nothing changed.
+
+    `examples` are the rows that few-shot prompting draws its worked examples from. `general_held_out` adds the
+    perplexity. `launch(module, job, progress)` runs the job in another process and returns its `Scores` as plain
+    data; without it the work is done here. Raises: DataError, ModelError, WorkspaceError.
+    """
+    settings: dict[str, Any] = {
+        "model": model,
+        "rows": rows,
+        "split": split,
+        "prompting": prompting,
+        "kind": task.kind,
+        "limit": limit,
+        "examples": examples if prompting == "few-shot" else None,
+        "few_shot_examples": spec.few_shot_examples if prompting == "few-shot" else 0,
+        "general_held_out": general_held_out,
+        "perplexity_rows": spec.perplexity_rows if general_held_out else 0,
+        "max_new_tokens": spec.max_new_tokens,
+        "batch_size": spec.batch_size,
+        "resamples": spec.resamples,
+        "seed": spec.seed,
+    }
+    stage = Stage(f"measure-{split}-{prompting}", _deciding(settings), Scores, CODE, LIBRARIES)
+
+    def work(partial: Path, final: Path) -> Scores:
+        job = MeasureJob(**settings, partial=str(partial), final=str(final))
+        return run(job, progress) if launch is None else Scores.model_validate(launch(MODULE, job, progress))
+
+    return run_stage(workspace, stage, work)
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the scores: data counts by content, wherever it lies."""
+    return {key: value.fingerprint if isinstance(value, DatasetRef) else value for key, value in settings.items()}
+
+
+def run(job: MeasureJob, progress: Progress = silent) -> Scores:
+    """Load, generate, count, resample; writes `outputs.parquet` (and `general.parquet`) into `job.partial`."""
+    began = time.monotonic()
+    rows = _read(job.rows, job.limit)
+    progress(0, len(rows), "loading the model")
+    tokenizer = load_tokenizer(job.model)
+    model = load_model(job.model, merge=True)
+    conversations = _conversations(job, rows, model, tokenizer)
+    outputs, cut = answer(
+        model,
+        tokenizer,
+        conversations,
+        max_new_tokens=job.max_new_tokens,
+        batch_size=job.batch_size,
+        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
+        end_at_blank_line=job.prompting == "few-shot" and job.kind != "text",
+        progress=progress,
+    )
+    table = [_scored(job.kind, row, output) for row, output in zip(rows, outputs, strict=True)]
+    metrics = {name: score(table, name, job.resamples, job.seed) for name in names(job.kind)}
+    general = None
+    if job.general_held_out is not None:
+        held_out = _read(job.general_held_out, job.perplexity_rows)
+        surprises = surprise(model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
+        if surprises:
+            metrics["perplexity"] = score(surprises, "perplexity", job.resamples, job.seed)
+            general = _write(job, "general.parquet", surprises)
+    return Scores(
+        model=job.model,
+        split=job.split,
+        prompting=job.prompting,
+        rows=len(rows),
+        metrics=metrics,
+        outputs=_write(job, "outputs.parquet", table),
+        general=general,
+        cut_prompts=cut,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def score(table: Sequence[Mapping[str, Any]], metric: str, resamples: int, seed: int) -> Score:
+    """One metric over counted rows, with its interval."""
+    entry = METRICS[metric]
+    columns = np.array([[row[name] for name in entry.columns] for row in table], dtype=np.float64)
+    return statistics.interval(columns, entry.total, resamples, seed)
+
+
+def _conversations(job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any) -> list[list[dict[str, str]]]:
+    if job.prompting == "zero-shot" or job.examples is None:
+        return [messages(row["system"], row["prompt"]) for row in rows]
+    shown = worked.choose(_read(job.examples, None), job.few_shot_examples, job.seed)
+    room = context_length(model) - job.max_new_tokens
+    return [worked.fit(shown, row, lambda turns: len(token_ids(tokenizer, turns)), room) for row in rows]
+
+
+def _scored(kind: str, row: Row, output: str) -> dict[str, Any]:
+    counted = row_values(kind, row["completion"], output)
+    return {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **counted}
+
+
+def _read(rows: DatasetRef, limit: int | None) -> list[Row]:
+    from pyarrow import parquet
+
+    table = parquet.read_table(rows.uri)
+    found: list[Row] = table.slice(0, limit).to_pylist() if limit is not None else table.to_pylist()
+    if not found:
+        raise DataError(f"{rows.uri}: holds no rows to measure on; give the spec's data section more rows")
+    return found
+
+
+def _write(job: MeasureJob, name: str, table: Sequence[Mapping[str, Any]]) -> DatasetRef:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    path = Path(job.partial) / name
+    parquet.write_table(arrow.Table.from_pylist([dict(row) for row in table]), path, compression="zstd")
+    return DatasetRef(uri=str(Path(job.final) / name), fingerprint=file_digest(path), rows=len(table))
+
+
+if __name__ == "__main__":
+    serve(MeasureJob, run)

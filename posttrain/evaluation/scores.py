@@ -1,0 +1,54 @@
+"""What a measurement leaves behind: scores with intervals, and a reference to every output they came from.
+
+Knows nothing of how they were measured.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+
+Prompting = Literal["zero-shot", "few-shot"]
+
+
+class Score(Frozen):
+    """A metric's value over all rows, and its 95 % interval from resampling them."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class Scores(Frozen):
+    """One model measured on one split, asked in one way."""
+
+    model: ModelRef
+    split: str = Field(description="validation or test")
+    prompting: Prompting
+    rows: int
+    metrics: dict[str, Score]
+    outputs: DatasetRef = Field(description="id, prompt, expected, output and a float column per per-row value")
+    general: DatasetRef | None = Field(default=None, description="Rows behind the perplexity on held-out general text")
+    cut_prompts: int = Field(default=0, description="Prompts that lost their beginning to fit the model's context")
+    seconds: float
+
+
+class Gain(Frozen):
+    """Candidate minus reference over the same rows, signed so that more is better.
+
+    `low`, `high`: 95 % interval of the paired bootstrap; `p_value`: two-sided; `detectable`: the smallest gain
+    that this many rows would call significant four times in five.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    detectable: float
+    rows: int

@@ -1,0 +1,31 @@
+"""What a pipeline run came to: the decision path, the verdicts, and where to look. Plain data for any display."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from posttrain.artifacts import Frozen
+from posttrain.evaluation.scores import Scores
+from posttrain.gates import Verdict
+from posttrain.strategy import Decision
+
+Ending = Literal["promoted", "challenger", "refused", "advice"]
+
+
+class Outcome(Frozen):
+    """The end of a run, refused or not; a crash has no outcome."""
+
+    name: str
+    ending: Ending
+    headline: str
+    decisions: tuple[Decision, ...]
+    verdicts: tuple[Verdict, ...]
+    scores: tuple[Scores, ...]
+    stage_seconds: dict[str, float]
+    reused: tuple[str, ...]
+    mlflow_uri: str
+    mlflow_run_id: str
+    report: str
+    data_docs: str
+    model_uri: str | None = None
+    alias: str | None = None

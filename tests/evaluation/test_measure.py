@@ -1,0 +1,123 @@
+"""The measuring stage on a real model with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from posttrain.artifacts import DatasetRef, Frozen, ModelRef, Workspace, file_digest
+from posttrain.errors import DataError
+from posttrain.evaluation.measure import MODULE, MeasureJob, measure, run
+from posttrain.progress import Progress
+
+TASK = SimpleNamespace(kind="intent_slots")
+SPEC = SimpleNamespace(few_shot_examples=2, max_new_tokens=8, batch_size=4, resamples=50, perplexity_rows=2, seed=0)
+
+
+def write(path: Path, rows: int) -> DatasetRef:
+    table = [
+        {
+            "id": f"{path.stem}{i}",
+            "source": f"x:{i}",
+            "system": "Find the parts.",
+            "prompt": f"play the last song by Sade {i}",
+            "completion": '{"intent": "PlayMusic", "slots": {"artist": "Sade"}}',
+        }
+        for i in range(rows)
+    ]
+    parquet.write_table(arrow.Table.from_pylist(table), path)
+    return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=rows)
+
+
+def test_scores_and_outputs_are_published_and_found_again(tiny: ModelRef, tmp_path: Path) -> None:
+    rows, general = write(tmp_path / "rows.parquet", 6), write(tmp_path / "general.parquet", 3)
+    workspace = Workspace(tmp_path / "work")
+
+    def again(prompting: Any = "zero-shot", limit: int = 5) -> Any:
+        return measure(
+            tiny,
+            rows,
+            split="validation",
+            prompting=prompting,
+            task=TASK,
+            spec=SPEC,
+            limit=limit,
+            examples=general,
+            general_held_out=general,
+            workspace=workspace,
+        )
+
+    done = again()
+    scores = done.result
+    assert (scores.rows, scores.outputs.rows, scores.general.rows) == (5, 5, 2)
+    assert set(scores.metrics) == {
+        "intent_accuracy",
+        "slot_f1",
+        "exact_match",
+        "valid_json",
+        "wrapper_consistency",
+        "perplexity",
+    }
+    # Random weights write no JSON, and guess among some 300 pieces.
+    assert scores.metrics["valid_json"].value == 0
+    assert scores.metrics["slot_f1"].value == 0
+    assert scores.metrics["perplexity"].value > 100
+    table = parquet.read_table(scores.outputs.uri).to_pylist()
+    assert [row["id"] for row in table] == [f"rows{i}" for i in range(5)]
+    assert table[0]["expected"].startswith('{"intent"')
+    assert table[0]["slot_false_negatives"] == 1.0
+    assert file_digest(Path(scores.outputs.uri)) == scores.outputs.fingerprint
+
+    assert again().reused
+    assert not again(limit=4).reused
+    few = again("few-shot")
+    assert not few.reused
+    outputs = [row["output"] for row in parquet.read_table(few.result.outputs.uri).to_pylist()]
+    assert outputs != [row["output"] for row in table], "worked examples must reach the model"
+
+
+def test_the_work_can_be_done_elsewhere(tiny: ModelRef, tmp_path: Path) -> None:
+    """`launch` gets plain data only: the job survives JSON, and so does what it returns."""
+    rows = write(tmp_path / "rows.parquet", 2)
+    seen: list[str] = []
+
+    def launch(module: str, job: Frozen, progress: Progress) -> Mapping[str, Any]:
+        seen.append(module)
+        return run(MeasureJob.model_validate_json(job.model_dump_json()), progress).model_dump(mode="json")
+
+    done = measure(
+        tiny,
+        rows,
+        split="test",
+        prompting="zero-shot",
+        task=TASK,
+        spec=SPEC,
+        workspace=Workspace(tmp_path / "work"),
+        launch=launch,
+    )
+    assert seen == [MODULE]
+    assert Path(done.result.outputs.uri).exists()
+    assert "perplexity" not in done.result.metrics
+
+
+def test_no_rows_is_a_one_line_error(tiny: ModelRef, tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.parquet", 1)
+    empty = parquet.read_table(rows.uri).slice(0, 0)
+    parquet.write_table(empty, rows.uri)
+    with pytest.raises(DataError, match=r"rows\.parquet: holds no rows"):
+        measure(
+            tiny,
+            rows,
+            split="test",
+            prompting="zero-shot",
+            task=TASK,
+            spec=SPEC,
+            workspace=Workspace(tmp_path / "work"),
+        )
+    assert not (tmp_path / "work").exists()

@@ -1,0 +1,28 @@
+"""Rows as chat messages."""
+
+from __future__ import annotations
+
+from posttrain.prompts import few_shot, messages
+
+
+def test_an_empty_system_message_is_left_out() -> None:
+    assert messages("", "hi") == [{"role": "user", "content": "hi"}]
+    assert messages("Be brief.", "hi", "") == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": ""},
+    ]
+
+
+def test_worked_examples_stand_between_the_instruction_and_the_question() -> None:
+    rows = [{"prompt": "a", "completion": "A"}, {"prompt": "b", "completion": "B"}]
+    turns = few_shot(rows, "Upper case.", "c")
+    assert [(turn["role"][0], turn["content"]) for turn in turns] == [
+        ("s", "Upper case."),
+        ("u", "a"),
+        ("a", "A"),
+        ("u", "b"),
+        ("a", "B"),
+        ("u", "c"),
+    ]
+    assert few_shot([], "", "c") == messages("", "c")
