@@ -1,0 +1,96 @@
+"""What a training process is told: every value resolved, nothing left to look up. Knows no trainer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+
+# These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
+# split of the batch change the last bits of float sums, so both are recorded in the result.
+NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps"})
+
+# The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
+CODE = (
+    *(f"posttrain.training.{name}" for name in ("callbacks", "checkpoint", "head", "job", "order", "rows", "trainer")),
+    "posttrain.prompts",
+    "posttrain.models.load",
+)
+
+
+class Recipe(Frozen):
+    """The values that a spec may leave open, resolved for this model, this data and this machine."""
+
+    learning_rate: float = Field(gt=0)
+    num_train_epochs: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    micro_batch_size: int = Field(ge=1)
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    threads: int = Field(1, ge=1)
+
+
+class TrainingJob(Frozen):
+    """One training, SFT or DPO; `train` holds its rows, `validation` (if any) is read for `eval_loss` only.
+
+    `partial` is where the process works and leaves checkpoints, `final` where the folder will lie when published.
+    """
+
+    model: ModelRef
+    train: DatasetRef
+    validation: DatasetRef | None = None
+    partial: str
+    final: str
+    method: Literal["full", "lora"]
+    learning_rate: float
+    num_train_epochs: float
+    batch_size: int = Field(description="Rows an optimizer step: micro_batch_size × accumulation.")
+    micro_batch_size: int
+    max_length: int = Field(description="Tokens of prompt and completion; longer rows are set aside and counted.")
+    warmup_ratio: float
+    lr_scheduler_type: str = "cosine"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    lora_rank: int = 64
+    lora_alpha: int = 16
+    lora_targets: Literal["attention", "all-linear"] = "attention"
+    lora_dropout: float = 0.0
+    save_steps: int | None = Field(None, description="None: every 60 s or sixth of the run, whichever comes first.")
+    validation_rows: int = Field(300, description="Rows of the validation split that eval_loss is measured on.")
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    threads: int = 1
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainingJob:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        return self
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches an optimizer step."""
+        return self.batch_size // self.micro_batch_size
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What decides the result: the part of the job that a stage's fingerprint covers."""
+        return self.model_dump(mode="json", exclude=set(NOT_IN_FINGERPRINT))
+
+    @property
+    def recipe(self) -> dict[str, str | float | int | bool | None]:
+        """Every plain value of the job, for the record; references and folders left out."""
+        left_out = {"model", "train", "validation", "partial", "final"}
+        return {
+            **self.model_dump(mode="json", exclude=left_out),
+            "accumulation": self.accumulation,
+        }
+
+
+def micro_batch(batch_size: int, at_most: int) -> int:
+    """The largest divisor of `batch_size` that is no more than `at_most`."""
+    return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= max(1, at_most))

@@ -1,0 +1,65 @@
+"""Rewards as plain functions, `(prompts, completions, **columns) -> list[float]`, as TRL calls them.
+
+Each is the task's own verifier: it compares with the row's known completion (column `expected`), no model judges.
+Pure; knows nothing of sampling or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from posttrain.evaluation.metrics import verify
+
+Reward = Callable[..., list[float]]
+
+
+def intent_slots(
+    prompts: Sequence[Any],
+    completions: Sequence[str],
+    *,
+    expected: Sequence[str],
+    **columns: Any,
+) -> list[float]:
+    """Valid JSON first (0.2), then the intent (0.2), then slot F1 (0.6); 0 when not valid.
+
+    >>> gold = '{"intent": "Play", "slots": {"artist": "blur"}}'
+    >>> intent_slots(["play blur"] * 2, [gold, "no"], expected=[gold] * 2)
+    [1.0, 0.0]
+    """
+    return _verified("intent_slots", completions, expected)
+
+
+def extraction(
+    prompts: Sequence[Any],
+    completions: Sequence[str],
+    *,
+    expected: Sequence[str],
+    **columns: Any,
+) -> list[float]:
+    """Valid JSON first (0.4), then F1 of its fields (0.6); 0 when not valid."""
+    return _verified("extraction", completions, expected)
+
+
+def text(
+    prompts: Sequence[Any],
+    completions: Sequence[str],
+    *,
+    expected: Sequence[str],
+    **columns: Any,
+) -> list[float]:
+    """F1 of the words shared with the known completion: a weak stand-in where nothing can be verified."""
+    return _verified("text", completions, expected)
+
+
+def _verified(kind: str, completions: Sequence[str], expected: Sequence[str]) -> list[float]:
+    pairs = zip(completions, expected, strict=True)
+    return [float(verify(kind, known, completion)) for completion, known in pairs]
+
+
+REWARDS: dict[str, Reward] = {
+    "intent_slots": intent_slots,
+    "extraction": extraction,
+    "text": text,
+}
+"""The reward of each task kind."""

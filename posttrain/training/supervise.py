@@ -1,0 +1,52 @@
+"""What to do when a training process ends badly. Knows the errors; nothing of what is trained.
+
+Out of memory: half the micro-batch, twice the accumulation, resume. All else goes up: a crash is retried by
+whoever called, and the retry resumes from the newest checkpoint, because the stage's folder is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from posttrain.errors import ModelError, OutOfMemory
+from posttrain.training.job import TrainingJob, micro_batch
+from posttrain.training.result import TrainResult
+
+Job = TypeVar("Job", bound=TrainingJob)
+
+
+def supervise(job: Job, attempt: Callable[[Job], TrainResult]) -> TrainResult:
+    """Run `attempt(job)` until it returns, with ever smaller micro-batches.
+
+    The size that was last tried is kept in the stage's folder, so a retry after a crash does not start too big again.
+    Raises: `ModelError` when not even one row at a time fits; every other error of the attempt.
+    """
+    remembered = Path(job.partial) / "micro_batch_size"
+    if remembered.exists():
+        job = with_micro_batch(job, int(remembered.read_text()))
+    while True:
+        try:
+            return attempt(job)
+        except OutOfMemory as error:
+            if job.micro_batch_size == 1:
+                raise ModelError(
+                    f"{job.model.base}: one row of up to {job.max_length} tokens does not fit into memory ({error}); "
+                    "lower max_length, use method: lora, or take a smaller model"
+                ) from error
+            job = with_micro_batch(job, job.micro_batch_size // 2)
+            remembered.write_text(str(job.micro_batch_size))
+
+
+def with_micro_batch(job: Job, at_most: int) -> Job:
+    """The same job at a smaller micro-batch; the batch, and so the loss, stays as it was."""
+    return job.model_copy(update={"micro_batch_size": micro_batch(job.batch_size, at_most)})
+
+
+def clear(partial: Path) -> None:
+    """Drop what only an unfinished training needs, before its folder is published."""
+    shutil.rmtree(partial / "checkpoints", ignore_errors=True)
+    for name in ("micro_batch_size", "tries.txt"):
+        (partial / name).unlink(missing_ok=True)

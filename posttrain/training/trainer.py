@@ -1,0 +1,273 @@
+"""What SFT and DPO share: loading, TRL's arguments, resuming, watching for divergence, saving the product.
+
+Resumption is exact on a CPU: order of rows, optimizer, schedule and random state are all restored, and nothing
+that depends on time touches them. Runs inside the training process only. Knows neither spec nor workspace.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from posttrain.artifacts import ModelRef, digest, file_digest
+from posttrain.errors import DataError, TrainingDiverged
+from posttrain.models.load import load_model, load_tokenizer
+from posttrain.progress import Progress
+from posttrain.training import checkpoint
+from posttrain.training.callbacks import AskForCheckpoints, TellProgress
+from posttrain.training.head import score_completions_only
+from posttrain.training.job import TrainingJob
+from posttrain.training.order import LengthGroupedSampler
+from posttrain.training.result import CurvePoint, TrainResult
+
+POINTS_IN_A_CURVE = 150
+NOT_MEASURED = {
+    "entropy",
+    "eval_entropy",
+    "logits/chosen",
+    "logits/rejected",
+    "num_tokens",
+    "eval_num_tokens",
+}
+BOOKKEEPING = {
+    "step",
+    "epoch",
+    "eval_runtime",
+    "eval_samples_per_second",
+    "eval_steps_per_second",
+    "total_flos",
+}
+
+
+class Resumable:
+    """Mixed into a TRL trainer: our order of rows, sealed checkpoints, and a stop at the first non-finite number."""
+
+    row_lengths: Sequence[int]
+    row_order_batch: int
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        args: Any = self.args  # type: ignore[attr-defined]
+        return LengthGroupedSampler(self.row_lengths, self.row_order_batch, args.seed)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
+        self._must_be_finite("loss", loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]
+        self._must_be_finite("gradient norm", norm)
+        return norm
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate without a trace in the random state, so that training does not depend on when it happens."""
+        kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+        try:
+            metrics: dict[str, float] = super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])
+            torch.random.set_rng_state(kept[2])
+        if "eval_loss" in metrics:
+            self._must_be_finite("eval_loss", metrics["eval_loss"])
+        return metrics
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: a checkpoint is not a product."""
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        me: Any = self
+        began = time.monotonic()
+        super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}")
+        for callback in me.callback_handler.callbacks:
+            if isinstance(callback, AskForCheckpoints):
+                callback.cost = time.monotonic() - began
+
+    def _must_be_finite(self, what: str, value: Any) -> None:
+        if math.isfinite(float(value)):
+            return
+        me: Any = self
+        raise TrainingDiverged(
+            f"{what} is {float(value)} at step {me.state.global_step + 1} of {me.state.max_steps} with learning rate "
+            f"{me._get_learning_rate():.3g} (learning_rate: {me.args.learning_rate:.3g}); lower learning_rate"
+        )
+
+
+def prepare_process(job: TrainingJob) -> None:
+    """Threads and determinism of this process, before anything is computed."""
+    torch.set_num_threads(job.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory with NaN is a debugging aid that costs a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
+    """The model to train, its tokenizer, and the base that a new adapter will stand on.
+
+    An adapter of an earlier stage is merged first: the reference of DPO is then simply the new adapter switched off.
+    The merged base is part of the stage's output when a new adapter needs it.
+    """
+    half = torch.bfloat16 if job.method == "lora" and job.bf16 and torch.cuda.is_available() else None
+    model = load_model(job.model, dtype=half, merge=True)
+    tokenizer = load_tokenizer(job.model)
+    base = job.model.base
+    if job.method == "lora" and job.model.adapter is not None:
+        model.save_pretrained(Path(job.partial) / "base", safe_serialization=True)
+        tokenizer.save_pretrained(Path(job.partial) / "base")
+        base = str(Path(job.final) / "base")
+    return model, tokenizer, base
+
+
+def adapter_config(job: TrainingJob, model: Any) -> Any:
+    """The LoRA adapter that the job asks for, or None for full fine-tuning."""
+    if job.method == "full":
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=job.lora_rank,
+        lora_alpha=job.lora_alpha,
+        lora_dropout=job.lora_dropout,
+        target_modules="all-linear" if job.lora_targets == "all-linear" else attention_modules(model),
+        task_type="CAUSAL_LM",
+    )
+
+
+def attention_modules(model: Any) -> list[str]:
+    """Names of the linear layers inside attention blocks, whatever the architecture calls them."""
+    names = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "attn" in name.lower().replace("attention", "attn")
+    }
+    return sorted(names)
+
+
+def arguments(job: TrainingJob, rows: int, evaluate: bool) -> dict[str, Any]:
+    """What SFTConfig and DPOConfig have in common, in TRL's and transformers' names."""
+    steps = math.ceil(math.ceil(rows / job.batch_size) * job.num_train_epochs)
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(Path(job.partial) / "checkpoints"),
+        "learning_rate": job.learning_rate,
+        "num_train_epochs": job.num_train_epochs,
+        "per_device_train_batch_size": job.micro_batch_size,
+        "per_device_eval_batch_size": max(job.micro_batch_size, 8),
+        "gradient_accumulation_steps": job.accumulation,
+        "warmup_steps": round(steps * job.warmup_ratio),
+        "lr_scheduler_type": job.lr_scheduler_type,
+        "weight_decay": job.weight_decay,
+        "max_grad_norm": job.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "bf16": job.bf16,
+        "activation_checkpointing": job.gradient_checkpointing,
+        "seed": job.seed,
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "eval_strategy": "epoch" if evaluate else "no",
+        "prediction_loss_only": True,
+        "save_strategy": "no",
+        "logging_steps": max(1, steps // POINTS_IN_A_CURVE),
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def resumable(trainer_type: type, *more: type) -> Any:
+    """The TRL trainer with `Resumable` (and what else is given) mixed in."""
+    return type(f"Resumable{trainer_type.__name__}", (*more, Resumable, trainer_type), {})
+
+
+def fit(
+    job: TrainingJob,
+    make: Callable[[], Any],
+    lengths: Sequence[int],
+    tokenizer: Any,
+    base: str,
+    progress: Progress,
+    counted: Mapping[str, float],
+) -> TrainResult:
+    """Train from the newest complete checkpoint (or from the start) to the end and save the product.
+
+    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics. Raises: `TrainingDiverged`;
+    `DataError` when TRL left rows out behind our back.
+    """
+    began = time.monotonic()
+    restarts = count_try(Path(job.partial))
+    trainer = make()
+    if len(trainer.train_dataset) != len(lengths):
+        raise DataError(f"{job.train.uri}: TRL kept {len(trainer.train_dataset)} of {len(lengths)} rows; please report")
+    trainer.row_lengths = lengths
+    trainer.row_order_batch = job.batch_size
+    score_completions_only(trainer.model)
+    trainer.add_callback(TellProgress(progress))
+    trainer.add_callback(AskForCheckpoints(job.save_steps))
+    progress(0, 1, "first step")
+    newest = checkpoint.newest(Path(job.partial) / "checkpoints")
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    curve = curve_of(trainer.state.log_history)
+    return TrainResult(
+        model=save_product(trainer.model, tokenizer, job, base),
+        metrics={**latest(curve), **counted},
+        curve=curve,
+        rows=len(lengths),
+        steps=trainer.state.global_step,
+        seconds=round(time.monotonic() - began, 3),
+        restarts=restarts,
+        micro_batch_size=job.micro_batch_size,
+        accumulation=job.accumulation,
+        recipe=job.recipe,
+    )
+
+
+def count_try(partial: Path) -> int:
+    """Note that this process starts, and say how many did before; the note survives a kill."""
+    notes = partial / "tries.txt"
+    before = len(notes.read_text().splitlines()) if notes.exists() else 0
+    with notes.open("a") as file:
+        file.write(time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+    return before
+
+
+def curve_of(history: Sequence[Mapping[str, float]]) -> tuple[CurvePoint, ...]:
+    """The trainer's log as points; the summary of the run and what we do not measure are left out."""
+    points = []
+    for entry in history:
+        if "train_runtime" in entry:
+            continue
+        kept = {k: float(v) for k, v in entry.items() if k not in NOT_MEASURED | BOOKKEEPING}
+        points.append(CurvePoint(step=int(entry["step"]), metrics=kept))
+    return tuple(points)
+
+
+def latest(curve: Sequence[CurvePoint]) -> dict[str, float]:
+    """The last value of each metric."""
+    return {name: value for point in curve for name, value in point.metrics.items()}
+
+
+def save_product(model: Any, tokenizer: Any, job: TrainingJob, base: str) -> ModelRef:
+    """Write the trained model (or adapter) as safetensors with its tokenizer; the reference points to `final`."""
+    folder = Path(job.partial) / "model"
+    if job.method == "lora":
+        model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    # adapter_config.json names the base by its path, which is no part of what the model is.
+    named = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "adapter_config.json"]
+    files = {path.name: file_digest(path) for path in named}
+    final, trusted = str(Path(job.final) / "model"), job.model.trust_remote_code
+    if job.method == "full":
+        return ModelRef(base=final, fingerprint=digest(files), trust_remote_code=trusted)
+    shape = [job.model.fingerprint, job.lora_rank, job.lora_alpha, job.lora_targets]
+    return ModelRef(base=base, adapter=final, fingerprint=digest([files, shape]), trust_remote_code=trusted)

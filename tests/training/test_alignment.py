@@ -1,0 +1,147 @@
+"""Rewards, pairs and DPO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
+from posttrain.errors import DataError
+from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
+from posttrain.training import dpo, pairs, sft
+from posttrain.training.rewards import extraction, intent_slots
+from posttrain.training.rows import read
+
+# PEFT 0.21 and TRL 1.16 still use names that transformers 5.23 has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+GOLD = '{"intent": "Play", "slots": {"artist": "blur", "year": "1997"}}'
+
+
+def test_json_counts_first_then_intent_then_slots() -> None:
+    better_and_better = [
+        "play blur",
+        '{"intent": "Stop", "slots": {}}',
+        '{"intent": "Stop", "slots": {"artist": "blur"}}',
+        '{"intent": "Play", "slots": {"artist": "blur"}}',
+        GOLD,
+    ]
+    scores = intent_slots(["p"] * 5, better_and_better, expected=[GOLD] * 5)
+
+    # slot F1 of one right of two: 2·1 / (2·1 + 0 + 1) = 2/3
+    assert scores == pytest.approx([0, 0.2, 0.2 + 0.6 * 2 / 3, 0.4 + 0.6 * 2 / 3, 1])
+
+
+def test_extraction_is_ranked_by_its_fields() -> None:
+    gold = '{"name": "Li", "skills": ["sql", "go"]}'
+    found = ['{"name": "Li", "skills": ["go", "sql"]}', '{"name": "Li"}', "Li"]
+
+    # one field right of three: 2·1 / (2·1 + 0 + 2) = 1/2
+    assert extraction(["p"] * 3, found, expected=[gold] * 3) == pytest.approx([1, 0.4 + 0.6 / 2, 0])
+
+
+def job(**changes: Any) -> pairs.PairsJob:
+    base = ModelRef(base="", fingerprint="")
+    rows = DatasetRef(uri="", fingerprint="", rows=0)
+    return pairs.PairsJob(
+        **{"model": base, "train": rows, "kind": "intent_slots", "prompts": 3, "samples": 2, "temperature": 1.0,
+           "top_p": 1.0, "min_margin": 0.1, "max_new_tokens": 8, "batch_size": 8, "threads": 1, "seed": 0,
+           "partial": "", "final": "", **changes}
+    )  # fmt: skip
+
+
+def test_best_and_worst_make_a_pair_and_the_rest_is_counted(tmp_path: Path) -> None:
+    rows = [{"id": name, "system": "", "prompt": name, "completion": GOLD} for name in ("mixed", "right", "wrong")]
+    half = '{"intent": "Play", "slots": {"artist": "blur"}}'
+    answers = [[half, GOLD], [GOLD, GOLD], ["no", "never"]]
+
+    result = pairs.rank(job(partial=str(tmp_path), final=str(tmp_path)), rows, answers, intent_slots, 0.0)
+
+    (pair,) = read(result.pairs)
+    assert (pair["id"], pair["chosen"], pair["rejected"]) == ("mixed", GOLD, half)
+    assert pair["margin"] == pytest.approx(0.2)  # 0.6 · (1 - 2/3)
+    assert (result.kept, result.no_margin, result.all_right, result.none_right) == (1, 2, 1, 1)
+
+
+def test_rows_that_cannot_be_verified_are_not_sampled_from() -> None:
+    text = {"id": "g", "system": "", "prompt": "hello", "completion": "Hello to you."}
+    task = {"id": "t", "system": "", "prompt": "play", "completion": GOLD}
+
+    assert pairs.choose_rows([text, task], intent_slots, 5, 0, "x.parquet") == [task]
+    with pytest.raises(DataError, match=r"x\.parquet.*none of 1 rows"):
+        pairs.choose_rows([text], intent_slots, 5, 0, "x.parquet")
+
+
+def test_pairs_are_the_policys_own_words(base: ModelRef, data: Any, recipe: Any, tmp_path: Path) -> None:
+    patient = recipe.model_copy(update={"num_train_epochs": 30})
+    policy = sft.train(base, data(20), None, SFTSpec(method="full"), patient, Workspace(tmp_path)).result.model
+    spec = AlignSpec(prompts=12, samples=4, temperature=1.0, min_margin=0.05)
+
+    done = pairs.make_pairs(
+        policy, data(20), TaskSpec(kind="intent_slots"), spec, Workspace(tmp_path), max_new_tokens=40
+    )
+
+    result = done.result
+    assert result.prompts == 12
+    assert 0 < result.kept == result.pairs.rows == len(read(result.pairs)) == 12 - result.no_margin
+    assert all(pair["margin"] >= 0.05 for pair in read(result.pairs))
+    assert Path(result.pairs.uri).parent == done.folder
+
+
+@pytest.fixture(scope="module")
+def preferences(tmp_path_factory: pytest.TempPathFactory, data: Any) -> DatasetRef:
+    """Rows whose completion is preferred to the same one with another intent."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = [
+        {"id": row["id"], "system": "", "prompt": row["prompt"], "chosen": row["completion"],
+         "rejected": json.dumps({"intent": "Nothing", "slots": {}}), "margin": 0.8}
+        for row in read(data(20))
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
+    pq.write_table(pa.Table.from_pylist(made), path)
+    return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=len(made))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_dpo_widens_the_margin_from_nothing(
+    base: ModelRef, preferences: DatasetRef, recipe: Any, tmp_path: Path, method: Any
+) -> None:
+    spec = AlignSpec(num_train_epochs=4, learning_rate=2e-3, sft_weight=0.2)
+    shape = SFTSpec(method=method, lora_rank=8, lora_alpha=16)
+    job = dpo.resolve(base, preferences, spec, shape, recipe)
+
+    result = dpo.run(job.model_copy(update={"partial": str(tmp_path), "final": str(tmp_path)}))
+
+    first, last = result.curve[0].metrics, result.metrics
+    assert first["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert last["rewards/margins"] > 0.1
+    assert last["rewards/accuracies"] > 0.9
+
+
+def test_dpo_stands_an_adapter_on_the_merged_model(
+    base: ModelRef, data: Any, preferences: DatasetRef, recipe: Any, tmp_path: Path
+) -> None:
+    import torch
+
+    from posttrain.models.load import load_model
+
+    shape = SFTSpec(method="lora", lora_rank=4, lora_alpha=16, learning_rate=1e-2)
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "dpo").mkdir()
+    first = sft.resolve(base, data(20), None, shape, recipe)
+    policy = sft.run(first.model_copy(update={"partial": str(tmp_path / "sft"), "final": str(tmp_path / "sft")})).model
+    second = dpo.resolve(policy, preferences, AlignSpec(), shape, recipe)
+    aligned = dpo.run(
+        second.model_copy(update={"partial": str(tmp_path / "dpo"), "final": str(tmp_path / "dpo")})
+    ).model
+
+    ids = torch.arange(5, 15)[None]
+    merged = load_model(ModelRef(base=aligned.base, fingerprint=""))
+    assert torch.allclose(merged(ids).logits, load_model(policy)(ids).logits, atol=1e-4)
+    assert Path(aligned.adapter or "").is_relative_to(tmp_path / "dpo")
+    assert not torch.allclose(load_model(aligned)(ids).logits, merged(ids).logits, atol=1e-6)
