@@ -1,0 +1,120 @@
+"""What a report is made of: plain, frozen data, most of it as the stages hand it over. Knows nothing of HTML."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from posttrain.artifacts import Frozen
+from posttrain.evaluation.published import Published
+from posttrain.evaluation.scores import Scores
+from posttrain.gates import Verdict
+from posttrain.strategy import Decision
+
+Ending = Literal["promoted", "challenger", "registered", "refused", "advice"]
+
+
+class Copied(Frozen):
+    """May be given any object with the same attributes, so a stage's own results need no conversion."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, from_attributes=True)
+
+
+class FunnelRow(Copied):
+    """One curation step; `posttrain.data.curate.FunnelStep` fits."""
+
+    step: str
+    rows_in: int
+    rows_out: int
+    reason: str
+    examples: tuple[str, ...] = ()
+
+
+class RuleRow(Copied):
+    """One validation rule and the rows that broke it; `posttrain.data.validate.RuleCount` fits."""
+
+    rule: str
+    severity: str
+    rows: int
+    split: str
+    example: str = ""
+
+
+class CurvePoint(Copied):
+    """Metrics at one optimizer step; `posttrain.training.result.CurvePoint` fits."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+class TrainingCurve(Frozen):
+    """A training stage as it went, and every value that it used."""
+
+    label: str
+    points: tuple[CurvePoint, ...]
+    recipe: dict[str, str | float | int | bool | None] = Field({}, description="Every value that the training used")
+
+
+class ScoreLine(Frozen):
+    """A measured model under the name that readers know: "Base, few-shot", "SFT", "Release (test)"."""
+
+    label: str
+    scores: Scores
+
+
+class SideBySide(Frozen):
+    """A prompt, what was expected, and what each model said; `right` tells which of them is exact."""
+
+    prompt: str
+    expected: str
+    outputs: dict[str, str]
+    right: dict[str, bool]
+
+
+class StageCost(Frozen):
+    """What a stage took (seconds of the run that made it), and whether it was found rather than run."""
+
+    name: str
+    seconds: float
+    reused: bool
+
+
+class Lineage(Frozen):
+    """Where the model comes from, and where it went."""
+
+    base: str = ""
+    model: str = Field("", description="Fingerprint of the model that the report is about")
+    model_uri: str | None = Field(None, description="models:/name/version, when it was registered")
+    alias: str | None = None
+    alias_reasons: tuple[str, ...] = ()
+    load_line: str = Field("", description="One line of Python that loads the model and asks it")
+    datasets: dict[str, str] = Field({}, description="What the data is for → fingerprint")
+    spec_digest: str = ""
+    code: str = Field("", description="Version or commit")
+    mlflow_uri: str = ""
+    mlflow_run_id: str = ""
+    data_docs: str = ""
+    quarantine: str = Field("", description="Parquet file of the rows set aside")
+
+
+class ReportInput(Frozen):
+    """Everything on the page; what is empty is left out."""
+
+    title: str
+    ending: Ending
+    headline: str
+    facts: dict[str, str] = Field({}, description="Shown under the headline: task, base, spec file, finished")
+    decisions: tuple[Decision, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    preference: str = Field("", description="More on why DPO was run or not, and what it changed")
+    rules: tuple[RuleRow, ...] = ()
+    funnel: tuple[FunnelRow, ...] = ()
+    curves: tuple[TrainingCurve, ...] = ()
+    scores: tuple[ScoreLine, ...] = Field((), description="In order of measuring; the last is the final one")
+    targets: dict[str, float] = Field({}, description="Metric → the value that the spec asks for")
+    published: Published = Published()
+    outputs: tuple[SideBySide, ...] = ()
+    stages: tuple[StageCost, ...] = ()
+    lineage: Lineage = Lineage()
+    spec_text: str = ""

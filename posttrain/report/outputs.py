@@ -1,0 +1,62 @@
+"""Which rows to show side by side: mistakes that remain, what training won, what it lost, in fixed shares.
+
+Reads the outputs that measuring left behind; knows nothing of models or HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from posttrain.evaluation.scores import Scores
+from posttrain.report.content import SideBySide
+
+
+def side_by_side(measured: Mapping[str, Scores], rows: int = 12) -> tuple[SideBySide, ...]:
+    """Up to `rows` prompts that every model in `measured` (label → scores, earliest first) answered.
+
+    Half are mistakes of the last model, so that the page shows what is still wrong; then rows where models differ,
+    then rows that all got right. The same scores give the same rows.
+    """
+    tables = {label: _by_id(scores) for label, scores in measured.items()}
+    if not tables:
+        return ()
+    *_, last = tables.values()
+    shared = [_side(row_id, tables) for row_id in last if all(row_id in table for table in tables.values())]
+    final = list(tables)[-1]
+    wrong = [row for row in shared if not row.right[final]]
+    differing = [row for row in shared if row.right[final] and not all(row.right.values())]
+    agreed = [row for row in shared if all(row.right.values())]
+    chosen = _spread(wrong, rows // 2)
+    chosen += _spread(differing, max(0, rows - len(chosen) - min(len(agreed), rows // 6)))
+    chosen += _spread(agreed, rows - len(chosen))
+    return tuple(chosen)
+
+
+def _spread(rows: Sequence[SideBySide], count: int) -> list[SideBySide]:
+    """`count` rows at even distances."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[place * len(rows) // count] for place in range(count)]
+
+
+def _side(row_id: str, tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> SideBySide:
+    found = {label: table[row_id] for label, table in tables.items()}
+    first = next(iter(found.values()))
+    return SideBySide(
+        prompt=first["prompt"],
+        expected=first["expected"],
+        outputs={label: row["output"] for label, row in found.items()},
+        right={label: _is_right(row) for label, row in found.items()},
+    )
+
+
+def _is_right(row: Mapping[str, Any]) -> bool:
+    counted = row.get("exact_match")
+    return bool(counted == 1.0) if counted is not None else row["output"].strip() == row["expected"].strip()
+
+
+def _by_id(scores: Scores) -> dict[str, dict[str, Any]]:
+    import pyarrow.parquet as parquet
+
+    return {row["id"]: row for row in parquet.read_table(scores.outputs.uri).to_pylist()}

@@ -1,0 +1,283 @@
+"""A real model is registered in a real store, loaded back by the documented line, and promoted or not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+from posttrain import registry, tracking
+from posttrain.artifacts import DatasetRef, ModelRef, file_digest
+from posttrain.evaluation.generate import answer
+from posttrain.evaluation.scores import Score, Scores
+from posttrain.gates import Check, Verdict
+from posttrain.models.load import load_model, load_tokenizer
+from posttrain.prompts import messages
+from posttrain.registry import Asking, Registered
+
+PROMPTS = ["play some jazz", "book a table for two in Boston tonight", "rate this book four out of six stars"]
+# peft's own, about transformers' next major version.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+LETTERS = str.maketrans("0123456789", "ghijklmnop")
+# Enough different words for every token id to stand for some text.
+TEXTS = [
+    " ".join(hashlib.sha256(bytes([i, j])).hexdigest()[:12].translate(LETTERS) for j in range(99)) for i in range(99)
+]
+ASKING = Asking(system="Answer with JSON.", max_new_tokens=12, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """A random Llama with a LoRA adapter whose weights matter, both on disk."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from posttrain.models.tiny.pretrain import new_model, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    model = new_model(0)
+    with torch.no_grad():  # else a random model with tied embeddings repeats its last token
+        for weight in model.model.layers.parameters():
+            if weight.ndim == 2:
+                weight.normal_(std=0.3)
+    model.save_pretrained(folder / "base")
+    train_tokenizer([*TEXTS, *PROMPTS]).save_pretrained(folder / "base")
+    lora = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in lora.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.3)
+    lora.save_pretrained(folder / "adapter")
+    return ModelRef(base=str(folder / "base"), adapter=str(folder / "adapter"), fingerprint="1234567812345678")
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The database of a store with nothing in it: MLflow takes seconds to make one, so it is made once."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        tracking.connect(path.parent, "unused")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def run_id(empty_store: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A run in a fresh store of this test's own."""
+    (tmp_path / "mlflow.db").write_bytes(empty_store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tracking.connect(tmp_path, "registry-test")
+    with tracking.pipeline_run("registry-test", "spec") as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def outputs(adapted: ModelRef) -> list[str]:
+    """What evaluation sees: the greedy answers of base and adapter, merged on loading."""
+    conversations = [messages(ASKING.system, prompt) for prompt in PROMPTS]
+    model, tokenizer = load_model(adapted, merge=True), load_tokenizer(adapted)
+    texts, _ = answer(model, tokenizer, conversations, max_new_tokens=12, batch_size=2)
+    alone, _ = answer(
+        load_model(ModelRef(base=adapted.base, fingerprint="0")), tokenizer, conversations, max_new_tokens=12
+    )
+    assert all(texts)
+    assert len({*texts, *alone}) == 2 * len(PROMPTS), "equality below would say nothing"
+    return texts
+
+
+def scores_of(model: ModelRef, folder: Path, outputs: list[str], value: float = 0.5) -> Scores:
+    """Scores whose outputs lie in a real Parquet file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "outputs.parquet"
+    rows = [
+        {"id": str(place), "prompt": prompt, "expected": "{}", "output": output}
+        for place, (prompt, output) in enumerate(zip(PROMPTS, outputs, strict=True))
+    ]
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    return Scores(
+        model=model,
+        split="test",
+        prompting="zero-shot",
+        rows=len(rows),
+        metrics={"slot_f1": Score(value=value, low=value - 0.1, high=value + 0.1)},
+        outputs=DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=len(rows)),
+        seconds=1.0,
+    )
+
+
+def add(model: ModelRef, run_id: str, scores: Scores, asking: Asking = ASKING) -> Registered:
+    """Register with the lineage that these tests look at."""
+    return registry.register(
+        model,
+        "voice-assistant",
+        asking=asking,
+        scores=scores,
+        run_id=run_id,
+        datasets={
+            "train": DatasetRef(uri="/data/train.parquet", fingerprint="aaaabbbbccccdddd", rows=9),
+            "general": None,
+        },
+        spec_digest="0123456789abcdef",
+    )
+
+
+def test_the_documented_line_gives_what_evaluation_saw(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    """In another process, knowing nothing but the store's address."""
+    scores = scores_of(adapted, tmp_path, outputs)
+    made = add(adapted, run_id, scores)
+    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    line = registry.load_line(os.environ["MLFLOW_TRACKING_URI"], "voice-assistant")
+    assert 'mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])' in line
+    script = line.replace('["play some jazz"]', repr(PROMPTS)).replace("print(", "print(repr(") + ")"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert ran.stdout.strip() == repr(outputs), ran.stderr[-2000:]
+
+
+def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    made = add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+    client = tracking.client()
+    version = client.get_model_version("voice-assistant", made.version)
+    model = client.get_logged_model(made.model_id)
+    folder = Path(mlflow.artifacts.download_artifacts(made.uri))
+    assert version.tags["posttrain.dataset.train"] == "aaaabbbbccccdddd"
+    assert version.tags["posttrain.spec_digest"] == "0123456789abcdef"
+    assert version.tags["posttrain.base"] == adapted.base
+    assert "slot_f1 0.500 [0.400, 0.600]" in version.description
+    assert {metric.key: metric.value for metric in model.metrics}["test/slot_f1"] == 0.5
+    assert '"type": "string"' in (folder / "MLmodel").read_text()
+    assert "torch==" in (folder / "requirements.txt").read_text()
+    kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert ".safetensors" in kinds
+    assert not kinds & {".pkl", ".bin", ".pt", ".pth"}
+
+
+def test_the_same_model_asked_the_same_way_is_one_version(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    scores = scores_of(adapted, tmp_path, outputs)
+    first, again = add(adapted, run_id, scores), add(adapted, run_id, scores)
+    other = add(adapted, run_id, scores, Asking(system="Answer in French.", max_new_tokens=12, batch_size=2))
+    assert (first.version, first.reused) == ("1", False)
+    assert (again.version, again.reused, again.model_id) == ("1", True, first.model_id)
+    assert (other.version, other.reused) == ("2", False)
+
+
+def test_the_champion_brings_its_weights_and_scores(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    """The workspace may be gone: what the paired test needs is kept with the version."""
+    assert registry.champion("voice-assistant") is None
+    scores = scores_of(adapted, tmp_path / "workspace", outputs)
+    made = add(adapted, run_id, scores)
+    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    Path(scores.outputs.uri).unlink()
+    champion = registry.champion("voice-assistant")
+    assert champion is not None
+    assert champion.scores is not None
+    assert champion.scores.metrics == scores.metrics
+    kept = parquet.read_table(champion.scores.outputs.uri).to_pylist()
+    assert [row["output"] for row in kept] == outputs
+    assert file_digest(Path(champion.scores.outputs.uri)) == scores.outputs.fingerprint
+    conversations = [messages(ASKING.system, prompt) for prompt in PROMPTS]
+    model, tokenizer = load_model(champion.model), load_tokenizer(champion.model)
+    assert answer(model, tokenizer, conversations, max_new_tokens=12, batch_size=2)[0] == outputs
+
+
+def test_new_scores_of_a_registered_model_replace_the_kept_ones(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    made = add(adapted, run_id, scores_of(adapted, tmp_path / "a", outputs, value=0.5))
+    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    add(adapted, run_id, scores_of(adapted, tmp_path / "b", [f"{text}!" for text in outputs], value=0.75))
+    champion = registry.champion("voice-assistant")
+    assert champion is not None
+    assert champion.scores is not None
+    assert champion.scores.metrics["slot_f1"].value == 0.75
+
+
+def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> Verdict:
+    """A release verdict with one check on slot F1."""
+    reason = f"slot_f1 0.500 against {reference or 'a threshold'}"
+    check = Check(
+        metric="slot_f1",
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        reference=reference,
+        gain=gain,
+        requirement="above champion",
+        passed=passed,
+        reason=reason,
+    )
+    return Verdict(name="release", passed=passed, checks=(check,), summary=f"the release gate says {passed}")
+
+
+@pytest.fixture
+def two_versions(run_id: str) -> None:
+    """Two versions under one name; the first is champion. Promotion looks at names and verdicts, not at weights."""
+    client = tracking.client()
+    client.create_registered_model("voice-assistant")
+    for _ in range(2):
+        client.create_model_version("voice-assistant", "file:///nowhere", run_id=run_id)
+    assert registry.promote("voice-assistant", "1", verdict(passed=True)).alias == "champion"
+
+
+def aliases() -> dict[str, str]:
+    """Alias → version, as the registry holds them."""
+    held = tracking.client().get_registered_model("voice-assistant").aliases
+    return {alias: str(version) for alias, version in held.items()}
+
+
+@pytest.mark.parametrize(
+    ("judged", "alias", "reason"),
+    [
+        (verdict(passed=True, reference="champion", gain=0.1), "champion", "better than version 1"),
+        (verdict(passed=False, reference="champion", gain=-0.1), "challenger", "slot_f1 0.500 against champion"),
+        (verdict(passed=True, reference="champion", gain=0.0), "challenger", "no better than the champion, version 1"),
+        (verdict(passed=True), "challenger", "no gate of release compared it with the champion, version 1"),
+    ],
+)
+def test_only_a_better_version_takes_the_champions_place(
+    two_versions: None, judged: Verdict, alias: str, reason: str
+) -> None:
+    promotion = registry.promote("voice-assistant", "2", judged)
+    assert (promotion.alias, promotion.previous) == (alias, "1")
+    assert promotion.reasons[0] == reason
+    assert aliases()[alias] == "2"
+    assert aliases()["champion"] == ("2" if alias == "champion" else "1")
+    assert reason in tracking.client().get_model_version("voice-assistant", "2").tags["posttrain.reasons"]
+
+
+def test_a_challenger_that_wins_is_challenger_no_more(two_versions: None) -> None:
+    registry.promote("voice-assistant", "2", verdict(passed=False))
+    assert aliases() == {"champion": "1", "challenger": "2"}
+    registry.promote("voice-assistant", "2", verdict(passed=True, reference="champion", gain=0.2))
+    assert aliases() == {"champion": "2"}
+
+
+def test_a_first_version_that_is_refused_is_no_champion(run_id: str) -> None:
+    client = tracking.client()
+    client.create_registered_model("voice-assistant")
+    client.create_model_version("voice-assistant", "file:///nowhere", run_id=run_id)
+    assert registry.promote("voice-assistant", "1", verdict(passed=False)).alias == "challenger"
+    assert registry.by_alias("voice-assistant", "champion") is None
+
+
+def test_promoting_the_champion_again_changes_nothing(two_versions: None) -> None:
+    promotion = registry.promote("voice-assistant", "1", verdict(passed=False))
+    assert (promotion.alias, promotion.reasons) == ("champion", ("it is the champion already",))
+    assert aliases() == {"champion": "1"}

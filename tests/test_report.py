@@ -1,0 +1,309 @@
+"""The page is rendered from real result types and read back with an HTML parser."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+from posttrain import report
+from posttrain.artifacts import DatasetRef, ModelRef
+from posttrain.data.curate import FunnelStep
+from posttrain.evaluation.published import Peer, Published
+from posttrain.evaluation.scores import Score, Scores
+from posttrain.gates import Check, Verdict
+from posttrain.report.charts import duration, line_chart, nice_ticks, number, strip, thinned
+from posttrain.report.content import CurvePoint
+from posttrain.strategy import Decision
+from posttrain.training import result as training
+
+MODEL = ModelRef(base="tiny", fingerprint="b" * 16)
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes of a page; fails on tags that do not close in order."""
+
+    EMPTY = frozenset({"meta", "br", "circle", "line", "polyline"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All text, white space folded."""
+        return " ".join(" ".join(self.words).split())
+
+
+def outputs(folder: Path, name: str, right: list[bool], *, skip: int | None = None) -> Scores:
+    """Scores over a real Parquet file; row i is exact when right[i]."""
+    rows = [
+        {"id": f"r{i}", "prompt": f"prompt {i}", "expected": "{}", "output": f"{name} {i}", "exact_match": float(ok)}
+        for i, ok in enumerate(right)
+        if i != skip
+    ]
+    path = folder / f"{name}.parquet"
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    return scores(sum(right) / len(right), DatasetRef(uri=str(path), fingerprint="f" * 16, rows=len(rows)))
+
+
+def scores(value: float, ref: DatasetRef | None = None, **more: Score) -> Scores:
+    """Scores with one value for slot F1."""
+    return Scores(
+        model=MODEL,
+        split="test",
+        prompting="zero-shot",
+        rows=700,
+        metrics={"slot_f1": Score(value=value, low=value - 0.05, high=value + 0.05), **more},
+        outputs=ref or DatasetRef(uri="/nowhere", fingerprint="f" * 16, rows=1),
+        seconds=1.0,
+    )
+
+
+def decision(step: str, action: str, reason: str) -> Decision:
+    return Decision.model_validate({"step": step, "action": action, "reasons": (reason,), "evidence": {"rows": 12}})
+
+
+@pytest.fixture
+def full() -> report.ReportInput:
+    """A run that went all the way, and was refused at release."""
+    check = Check(
+        metric="slot_f1",
+        value=0.868,
+        low=0.85,
+        high=0.88,
+        reference="champion",
+        reference_value=0.861,
+        gain=0.007,
+        gain_low=-0.008,
+        gain_high=0.021,
+        p_value=0.36,
+        requirement="significantly above champion",
+        passed=False,
+        reason="slot_f1 0.868 is not surely better than the champion's 0.861",
+    )
+    points = tuple(training.CurvePoint(step=10 * i, metrics={"loss": 2.0 / i, "eval_loss": 2.5 / i}) for i in (1, 2, 4))
+    perplexity = Score(value=24.5, low=23.0, high=26.0)
+    return report.ReportInput(
+        title="voice-assistant",
+        ending="challenger",
+        headline="Not surely better than the champion.",
+        decisions=(
+            decision("after_sft", "align", "the model knows the task and still errs"),
+            decision("baseline", "sft", "slot_f1 0.110 is below the target 0.80"),
+        ),
+        verdicts=(
+            Verdict(name="release", passed=False, checks=(check,), summary="refused"),
+            Verdict(name="after_sft", passed=True, checks=(), summary="passed: the spec demands nothing here"),
+        ),
+        rules=(report.RuleRow(rule="encoding", severity="quarantine", rows=15, split="train", example="x.gz:8121"),),
+        funnel=[  # type: ignore[arg-type]  # the stage's own type is copied by its attributes
+            FunnelStep(step="exact_duplicates", rows_in=100, rows_out=80, reason="same prompt", examples=("a = b",)),
+            FunnelStep(step="mix", rows_in=80, rows_out=84, reason="general rows mixed in", examples=()),
+        ],
+        curves=(report.TrainingCurve(label="SFT", points=points, recipe={"learning_rate": 2e-4}),),  # type: ignore[arg-type]
+        scores=(
+            report.ScoreLine(label="Base, zero-shot", scores=scores(0.11)),
+            report.ScoreLine(label="DPO", scores=scores(0.868, perplexity=perplexity)),
+        ),
+        targets={"slot_f1": 0.8},
+        published=Published(
+            peers=(Peer(name="Luis", metrics={"slot_f1": 0.73}, note="70 rows an intent"),),
+            source="nlu-benchmark",
+            note="Scored per intent.",
+        ),
+        stages=(
+            report.StageCost(name="validate", seconds=4.0, reused=True),
+            report.StageCost(name="sft", seconds=200.0, reused=False),
+        ),
+        lineage=report.Lineage(
+            model_uri="models:/voice-assistant/4",
+            alias="challenger",
+            alias_reasons=("not surely better",),
+            load_line='mlflow.pyfunc.load_model("models:/voice-assistant@challenger")',
+            datasets={"train": "a" * 16},
+            mlflow_run_id="0" * 32,
+        ),
+    )
+
+
+def test_the_page_shows_every_part(full: report.ReportInput) -> None:
+    text = Page(report.render(full)).text
+    for part in (
+        "Not surely better than the champion.",
+        "slot_f1 0.110 is below the target 0.80",
+        "significantly above champion",
+        "+0.007 -0.008 … +0.021",
+        "champion 0.861",
+        "x.gz:8121",
+        "same prompt",
+        "80 −20",
+        "84 +4",
+        "loss 0.500",
+        "Luis (70 rows an intent)",
+        "Scored per intent.",
+        "0.868 0.818 – 0.918",
+        "24.5",
+        "3 min 20 s",
+        "4.0 s reused",
+        "models:/voice-assistant/4",
+        'mlflow.pyfunc.load_model("models:/voice-assistant@challenger")',
+        "a" * 16,
+        "0" * 32,
+    ):
+        assert part in text
+
+
+def test_the_page_needs_nothing_beside_it(full: report.ReportInput) -> None:
+    html = report.render(full)
+    tags = Page(html).tags
+    assert not {tag for tag, _ in tags} & {"script", "link", "img", "iframe"}
+    assert not [value for _, attrs in tags for key, value in attrs.items() if key == "src"]
+    assert all((attrs.get("href") or "#").startswith("#") for _, attrs in tags)
+    assert "url(" not in html
+    assert "@import" not in html
+    policy = next(attrs["content"] for _, attrs in tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_text_from_data_and_models_is_escaped(full: report.ReportInput) -> None:
+    attack = '<script>alert("1")</script><img src=x onerror=alert(1)>'
+    row = report.SideBySide(prompt=attack, expected=attack, outputs={attack: attack}, right={attack: False})
+    hostile = full.model_copy(update={"title": attack, "outputs": (row,), "spec_text": attack, "headline": attack})
+    html = report.render(hostile)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert Page(html).text.count('<script>alert("1")</script>') >= 7
+
+
+def test_the_path_is_told_in_the_order_of_the_flow(full: report.ReportInput) -> None:
+    html = report.render(full)
+    titles = re.findall(r"<h3>([^<]+?) <span", html.split("Why DPO")[0])
+    assert titles == [
+        "Does the base model need training?",
+        "Gate after SFT",
+        "Does SFT need preference alignment on top?",
+        "Release gate",
+        "Promotion",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "expected"),
+    [
+        ([decision("after_sft", "align", "errs on half")], "DPO was run. errs on half"),
+        (
+            [decision("after_sft", "release", "all targets are met")],
+            "DPO was not run; the decision after SFT was to go to release. all targets are met",
+        ),
+        ([decision("baseline", "use_prompt", "good enough")], "DPO was not run: the chain ended before that question"),
+    ],
+)
+def test_why_dpo_was_run_or_not_is_said(full: report.ReportInput, decisions: list[Decision], expected: str) -> None:
+    page = Page(report.render(full.model_copy(update={"decisions": tuple(decisions)})))
+    assert expected in page.text
+
+
+def test_a_page_of_almost_nothing_still_stands() -> None:
+    """An unneeded training run ends with advice: no curves, no gates, no registered model."""
+    text = Page(report.render(report.ReportInput(title="x", ending="advice", headline="Keep the prompt."))).text
+    assert "Keep the prompt." in text
+    assert "Gates" not in text
+    assert "nan" not in text.lower()
+
+
+def test_write_makes_the_folder_and_leaves_no_scraps(full: report.ReportInput, tmp_path: Path) -> None:
+    path = report.write(full, tmp_path / "reports" / "run.html")
+    assert [file.name for file in path.parent.iterdir()] == ["run.html"]
+    assert path.read_text(encoding="utf-8") == report.render(full)
+
+
+def test_side_by_side_shows_mistakes_then_differences_then_agreement(tmp_path: Path) -> None:
+    """20 rows: the last model is wrong in r0-r9, right alone in r10-r14, right with the first in r15-r19."""
+    first = outputs(tmp_path, "base", [False] * 15 + [True] * 5)
+    last = outputs(tmp_path, "sft", [False] * 10 + [True] * 10)
+    rows = report.side_by_side({"Base": first, "SFT": last}, rows=12)
+    verdicts = [(row.right["Base"], row.right["SFT"]) for row in rows]
+    assert verdicts == [(False, False)] * 6 + [(False, True)] * 4 + [(True, True)] * 2
+    assert rows[0].outputs == {"Base": "base 0", "SFT": "sft 0"}
+    assert rows == report.side_by_side({"Base": first, "SFT": last}, rows=12)
+
+
+def test_side_by_side_keeps_to_rows_that_all_answered(tmp_path: Path) -> None:
+    first = outputs(tmp_path, "base", [True, True, True], skip=1)
+    last = outputs(tmp_path, "sft", [True, True, True])
+    assert [row.prompt for row in report.side_by_side({"Base": first, "SFT": last})] == ["prompt 0", "prompt 2"]
+    assert report.side_by_side({}) == ()
+
+
+def test_a_line_is_drawn_where_its_numbers_lie() -> None:
+    """Steps 0 to 100 span the width; losses 0 to 4 the height, zero at the bottom."""
+    chart = line_chart("Loss", {"loss": [(0, 4.0), (50, 1.0), (100, 0.0), (75, float("nan"))]})
+    assert chart is not None
+    assert chart.lines[0].points == "0.00,0.00 50.00,75.00 100.00,100.00"
+    assert [tick.text for tick in chart.y_ticks] == ["0", "1", "2", "3", "4"]
+    assert [tick.place for tick in chart.y_ticks] == [100, 75, 50, 25, 0]
+    assert line_chart("Loss", {"loss": [(0, float("nan"))]}) is None
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
+    points = thinned([(i, float(i)) for i in range(5_000)])
+    assert len(points) == 400
+    assert (points[0], points[-1]) == ((0, 0.0), (4_999, 4_999.0))
+
+
+def test_strips_share_one_scale() -> None:
+    """A perplexity of 24.5 with an upper end of 26 is drawn on 0 to 30, so 24.5 lies at 81.7 percent."""
+    drawn = strip("perplexity", "", [("a", 24.5, 23.0, 26.0, "plain")], target=None)
+    assert drawn.scale == ("0", "30")
+    assert drawn.marks[0].place == pytest.approx(100 * 24.5 / 30)
+    shares = strip("slot_f1", "", [("a", 0.5, 0.4, 0.6, "plain")], target=0.8)
+    assert (shares.scale, shares.marks[0].place, shares.target) == (("0", "1"), 50.0, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0, 4, [0, 1, 2, 3, 4]), (0, 0.7, [0, 0.2, 0.4, 0.6, 0.8]), (3, 3, [3, 4])]
+)
+def test_ticks_are_round_and_cover_the_values(low: float, high: float, expected: list[float]) -> None:
+    assert nice_ticks(low, high, 4)[: len(expected)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (9.97, "10 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3_900, "1 h 05 min")],
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_keep_what_matters() -> None:
+    assert [number(value) for value in (0.8124, 24.51, 1204.4, float("inf"))] == ["0.812", "24.5", "1,204", "–"]
+
+
+def test_any_curve_point_will_do() -> None:
+    point = training.CurvePoint(step=3, metrics={"loss": 1.0})
+    curve = report.TrainingCurve(label="SFT", points=(point,))  # type: ignore[arg-type]
+    assert curve.points == (CurvePoint(step=3, metrics={"loss": 1.0}),)
