@@ -1,0 +1,30 @@
+"""Curate task: one call to `posttrain.data.curate.curate`."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain.data.curate import CurateResult, curate
+from posttrain.data.validate import ValidateResult
+from tasks import show
+from tasks.policy import STAGE
+from tasks.run import Run
+
+
+@task(name="curate", **STAGE)
+def curate_rows(run: Run, validated: ValidateResult) -> CurateResult:
+    """Turn valid rows into training, validation and test sets."""
+    spec = run.spec
+    with run.stage("curate") as stage:
+        done = curate(validated, spec.task, spec.curate, run.workspace, stage.progress)
+        result = done.result
+        stage.finish(
+            done,
+            f"{result.train.rows:,} train, {result.validation.rows:,} validation, {result.test.rows:,} test",
+            params=spec.curate.model_dump(),
+            metrics={"train": result.train.rows, "validation": result.validation.rows, "dropped": result.dropped.rows},
+            datasets={"train": result.train, "validation": result.validation, "test": result.test},
+            tables={"funnel": [step.model_dump() for step in result.funnel]},
+        )
+    show.artifact("curate", "The data funnel", show.funnel(result))
+    return result

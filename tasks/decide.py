@@ -1,0 +1,55 @@
+"""Decide tasks: one call to `posttrain.strategy.decide` each; nothing else decides."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain.data.curate import CurateResult
+from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.scores import Scores
+from posttrain.gates import Verdict, compare
+from posttrain.strategy import Decision, Evidence, decide
+from posttrain.tracking import log_decision
+from tasks import show
+from tasks.baseline import Baseline
+from tasks.policy import STAGE
+from tasks.run import Run
+
+
+@task(name="decide", task_run_name="decide-strategy", **STAGE)
+def decide_strategy(run: Run, baseline: Baseline, rows: CurateResult) -> Decision:
+    """Is the prompt enough, are examples in it enough, is there data to train on?"""
+    return _decided(run, "decide-strategy", _evidence(run, baseline, rows))
+
+
+@task(name="decide", task_run_name="decide-after-sft", **STAGE)
+def decide_after_sft(run: Run, scores: Scores, verdict: Verdict, baseline: Baseline, rows: CurateResult) -> Decision:
+    """Is the target met, can preferences close the gap, or is the task to be thought over?"""
+    spec = run.spec
+    gain = compare(scores, baseline.best, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
+    measured = {"step": "after_sft", "after_sft": scores, "gain": gain, "verdict": verdict}
+    return _decided(run, "decide-after-sft", _evidence(run, baseline, rows).model_copy(update=measured))
+
+
+def _evidence(run: Run, baseline: Baseline, rows: CurateResult) -> Evidence:
+    spec = run.spec
+    return Evidence(
+        step="baseline",
+        kind=spec.task.kind,
+        targets=dict(spec.strategy.targets),
+        usable_rows=rows.train.rows,
+        min_rows=spec.strategy.min_rows,
+        align=spec.strategy.align,
+        zero_shot=baseline.zero_shot,
+        few_shot=baseline.few_shot,
+    )
+
+
+def _decided(run: Run, label: str, evidence: Evidence) -> Decision:
+    with run.stage(label) as stage:
+        decision = decide(evidence)
+        run.decisions.append(decision)
+        log_decision(run.mlflow_run_id, decision)
+        stage.note(decision.action.replace("_", " "))
+    show.artifact(label, "What comes next, and why", show.decision(decision))
+    return decision

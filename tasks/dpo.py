@@ -1,0 +1,32 @@
+"""DPO task: one call to `posttrain.training.dpo.train`; a retry resumes from its checkpoint."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain.artifacts import ModelRef
+from posttrain.training import dpo, recipes
+from posttrain.training.result import PairsResult, TrainResult
+from tasks import show
+from tasks.policy import DEVICE_STAGE
+from tasks.run import Run
+
+
+@task(name="dpo", **DEVICE_STAGE)
+def train_dpo(run: Run, policy: ModelRef, made: PairsResult) -> TrainResult:
+    """Move the policy towards the chosen and away from the rejected completions."""
+    spec = run.spec
+    with run.stage("dpo") as stage:
+        recipe = recipes.for_dpo(spec.align, spec.sft, policy, made.pairs.rows, spec.resources.threads)
+        done = dpo.train(policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress)
+        stage.finish(
+            done,
+            show.loss(done.result),
+            params=done.result.recipe,
+            metrics={**done.result.metrics, "restarts": done.result.restarts},
+            datasets={"pairs": made.pairs},
+            curve=[(point.step, point.metrics) for point in done.result.curve],
+            model=done.result.model,
+        )
+    show.artifact("dpo", "Preference optimisation", show.training(done.result))
+    return done.result

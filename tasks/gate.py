@@ -1,0 +1,28 @@
+"""Gate task: one call to `posttrain.gates.judge`."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain import gates
+from posttrain.evaluation.scores import Scores
+from posttrain.gates import Verdict
+from posttrain.tracking import log_verdict
+from tasks import show
+from tasks.policy import STAGE
+from tasks.run import Run
+
+
+@task(name="gate", task_run_name="gate-{name}", **STAGE)
+def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -> Verdict:
+    """May the candidate go on? `references`: baseline, previous, champion, as far as there are any."""
+    label = f"gate-{name.replace('_', '-')}"
+    spec = run.spec
+    with run.stage(label) as stage:
+        demands = getattr(spec.gates, name)
+        verdict = gates.judge(name, demands, candidate, references, spec.evaluate.resamples, spec.evaluate.seed)
+        run.verdicts.append(verdict)
+        log_verdict(run.mlflow_run_id, verdict)
+        stage.note("passed" if verdict.passed else "refused")
+    show.artifact(label, f"Verdict {label}", show.verdict(verdict))
+    return verdict

@@ -1,0 +1,41 @@
+"""Pairs task: one call to `posttrain.training.pairs.make_pairs`."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain.artifacts import ModelRef
+from posttrain.data.curate import CurateResult
+from posttrain.training.pairs import make_pairs as make
+from posttrain.training.recipes import thread_count
+from posttrain.training.result import PairsResult
+from tasks import show
+from tasks.policy import DEVICE_STAGE
+from tasks.run import Run
+
+
+@task(name="pairs", **DEVICE_STAGE)
+def make_pairs(run: Run, policy: ModelRef, rows: CurateResult) -> PairsResult:
+    """Let the policy answer training prompts several times; the verifier's best and worst answers make the pairs."""
+    spec = run.spec
+    with run.stage("pairs") as stage:
+        done = make(
+            policy,
+            rows.train,
+            spec.task,
+            spec.align,
+            run.workspace,
+            stage.progress,
+            max_new_tokens=spec.evaluate.max_new_tokens,
+            threads=thread_count(spec.resources.threads),
+        )
+        result = done.result
+        stage.finish(
+            done,
+            f"{result.kept:,} pairs of {result.prompts:,} prompts × {result.samples} samples",
+            params=spec.align.model_dump(),
+            metrics={"kept": result.kept, "mean_reward": result.mean_reward, "mean_margin": result.mean_margin},
+            datasets={"pairs": result.pairs},
+        )
+    show.artifact("pairs", "On-policy preference pairs", show.pairs(result))
+    return result

@@ -1,0 +1,119 @@
+"""What the tasks of one pipeline run share: the spec, the workspace, the MLflow parent run, and the live display.
+
+A task opens `run.stage(name)` around its one call; what the stage did is then shown, timed and tracked in one
+place. Knows nothing of what any stage does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from prefect import runtime
+
+from posttrain import tracking
+from posttrain.artifacts import Done, Workspace
+from posttrain.errors import TransientError
+from posttrain.gates import Verdict
+from posttrain.spec import LoadedSpec, PipelineSpec
+from posttrain.strategy import Decision
+from tasks.watch import listener
+
+
+class Run:
+    """One run of a pipeline. Use as a context manager: it closes the MLflow parent run as the flow ended.
+
+    The MLflow store is opened with the first finished stage, so that input which is refused before that leaves
+    nothing behind.
+    """
+
+    def __init__(self, loaded: LoadedSpec) -> None:
+        self.loaded = loaded
+        self.spec: PipelineSpec = loaded.spec
+        self.root: Path = loaded.root
+        self.workspace = Workspace((loaded.root / loaded.spec.resources.workspace).resolve())
+        self.stages: dict[str, Done[Any]] = {}
+        self.decisions: list[Decision] = []
+        self.verdicts: list[Verdict] = []
+        self.tracking_uri = ""
+        self._parent: str | None = None
+        self._closing = ExitStack()
+
+    @property
+    def mlflow_run_id(self) -> str:
+        """The parent run, opened on first use."""
+        if self._parent is None:
+            self.tracking_uri = tracking.connect(self.root, self.spec.name)
+            tags = {"posttrain.spec_file": str(self.loaded.path), **_prefect_tags()}
+            self._parent = self._closing.enter_context(tracking.pipeline_run(self.spec.name, self.loaded.text, tags))
+        return self._parent
+
+    @property
+    def model_name(self) -> str:
+        """The name in the registry: the spec's, or the pipeline's own."""
+        return self.spec.register_.model_name or self.spec.name
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.__exit__(kind, error, trace)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[StageRun]:
+        """Around a task's call: tell the display what begins and how it ends."""
+        listener().started(name)
+        stage = StageRun(self, name)
+        try:
+            yield stage
+        except TransientError as error:
+            attempt = int(runtime.task_run.run_count or 1)
+            if attempt <= self.spec.resources.retries:
+                listener().retried(name, attempt, str(error))
+            else:
+                listener().failed(name, str(error))
+            raise
+        except Exception as error:
+            listener().failed(name, str(error))
+            raise
+        listener().finished(name, stage.seconds, stage.reused, stage.summary)
+
+
+@dataclass
+class StageRun:
+    """A task's call in progress."""
+
+    run: Run
+    name: str
+    summary: str = ""
+    reused: bool = False
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Pass on how far the stage has come."""
+        listener().progressed(self.name, done, total, note)
+
+    def finish(self, done: Done[Any], summary: str, **logged: Any) -> None:
+        """Note a finished stage and log it as a nested MLflow run; `logged` as in `tracking.log_stage`."""
+        self.reused, self.seconds, self.summary = done.reused, done.seconds, summary
+        self.run.stages[self.name] = done
+        tracking.log_stage(self.run.mlflow_run_id, done, label=self.name, **logged)
+
+    def note(self, summary: str) -> None:
+        """The end of a quick step that publishes no folder."""
+        self.summary, self.seconds = summary, time.monotonic() - self._began
+
+
+def _prefect_tags() -> dict[str, str]:
+    flow_run = runtime.flow_run
+    return {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)} if flow_run.id else {}

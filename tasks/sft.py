@@ -1,0 +1,33 @@
+"""SFT task: one call to `posttrain.training.sft.train`; a retry resumes from its checkpoint."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posttrain.data.curate import CurateResult
+from posttrain.models.load import resolve
+from posttrain.training import recipes, sft
+from posttrain.training.result import TrainResult
+from tasks import show
+from tasks.policy import DEVICE_STAGE
+from tasks.run import Run
+
+
+@task(name="sft", **DEVICE_STAGE)
+def train_sft(run: Run, rows: CurateResult) -> TrainResult:
+    """Teach the base model the completions of the curated rows."""
+    spec, base = run.spec, resolve(run.spec.base, run.root)
+    with run.stage("sft") as stage:
+        recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
+        done = sft.train(base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
+        stage.finish(
+            done,
+            show.loss(done.result),
+            params=done.result.recipe,
+            metrics={**done.result.metrics, "restarts": done.result.restarts},
+            datasets={"train": rows.train, "validation": rows.validation},
+            curve=[(point.step, point.metrics) for point in done.result.curve],
+            model=done.result.model,
+        )
+    show.artifact("sft", "Supervised fine-tuning", show.training(done.result))
+    return done.result
