@@ -5,7 +5,6 @@ from __future__ import annotations
 from posttrain.artifacts import Frozen
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.scores import Scores
-from posttrain.models.load import resolve
 from posttrain.strategy import best_baseline
 from tasks.evaluate import evaluate
 from tasks.run import Run
@@ -26,7 +25,7 @@ class Baseline(Frozen):
 
 def measure_baseline(run: Run, rows: CurateResult) -> Baseline:
     """Both ways of prompting, on the first rows of the validation split: two task runs."""
-    base, limit = resolve(run.spec.base, run.root), run.spec.evaluate.baseline_rows
+    base, limit = run.base, run.spec.evaluate.baseline_rows
     return Baseline(
         kind=run.spec.task.kind,
         zero_shot=evaluate(run, base, rows, "validation", "baseline-zero-shot", "zero-shot", limit),

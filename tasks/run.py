@@ -17,10 +17,11 @@ from typing import Any
 from prefect import runtime
 
 from posttrain import tracking
-from posttrain.artifacts import Done, Workspace
+from posttrain.artifacts import Done, ModelRef
 from posttrain.errors import TransientError
 from posttrain.gates import Verdict
-from posttrain.spec import LoadedSpec, PipelineSpec
+from posttrain.preflight import Checked
+from posttrain.spec import PipelineSpec
 from posttrain.strategy import Decision
 from tasks.watch import listener
 
@@ -32,11 +33,13 @@ class Run:
     nothing behind.
     """
 
-    def __init__(self, loaded: LoadedSpec) -> None:
+    def __init__(self, checked: Checked) -> None:
+        loaded = checked.loaded
         self.loaded = loaded
         self.spec: PipelineSpec = loaded.spec
         self.root: Path = loaded.root
-        self.workspace = Workspace((loaded.root / loaded.spec.resources.workspace).resolve())
+        self.base: ModelRef = checked.base
+        self.workspace = checked.workspace
         self.stages: dict[str, Done[Any]] = {}
         self.decisions: list[Decision] = []
         self.verdicts: list[Verdict] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import task
 
 from posttrain.data.curate import CurateResult
-from posttrain.models.load import resolve
 from posttrain.training import recipes, sft
 from posttrain.training.result import TrainResult
 from tasks import show
@@ -16,7 +15,7 @@ from tasks.run import Run
 @task(name="sft", **DEVICE_STAGE)
 def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
-    spec, base = run.spec, resolve(run.spec.base, run.root)
+    spec, base = run.spec, run.base
     with run.stage("sft") as stage:
         recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
         done = sft.train(base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress)

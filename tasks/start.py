@@ -1,10 +1,10 @@
-"""Before the first stage: read the spec again, look at the data and the model, and refuse what cannot work."""
+"""Before the first stage: check again what the command checked, for a flow may start from a schedule instead."""
 
 from __future__ import annotations
 
-from posttrain.data.look import preflight
-from posttrain.models.load import resolve
-from posttrain.spec import load
+from pathlib import Path
+
+from posttrain.preflight import check
 from tasks.run import Run
 
 
@@ -13,8 +13,4 @@ def start(spec_path: str) -> Run:
 
     Raises: `UserError` for a wrong spec, unreadable data, an unusable model or workspace.
     """
-    run = Run(load(spec_path))
-    run.workspace.check_writable()
-    preflight(run.spec.data, run.spec.task, run.root)
-    resolve(run.spec.base, run.root)
-    return run
+    return Run(check(Path(spec_path)))
