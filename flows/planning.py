@@ -1,0 +1,312 @@
+"""What a run would do, found without running it: the library's own stages, asked in a workspace that only looks.
+
+The walk calls the same functions as the flow, so a stage counts as unchanged exactly when the flow would find it.
+Writes nothing, starts no process, imports neither Prefect nor torch. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from posttrain import gates, strategy
+from posttrain.artifacts import DatasetRef, Done, Stage, Workspace
+from posttrain.data.curate import CurateResult, curate
+from posttrain.data.validate import ValidateResult, validate
+from posttrain.evaluation.measure import measure
+from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.scores import Scores
+from posttrain.models import estimate
+from posttrain.models.recipe import Recipe
+from posttrain.preflight import Checked
+from posttrain.progress import silent
+from posttrain.spec import PipelineSpec
+from posttrain.training import dpo, pairs, recipes, sft
+from posttrain.training.result import PairsResult, TrainResult
+
+State = Literal["unchanged", "would run", "may run", "not needed"]
+STAGES = (
+    "validate",
+    "curate",
+    "baseline-zero-shot",
+    "baseline-few-shot",
+    "sft",
+    "after-sft",
+    "pairs",
+    "dpo",
+    "after-dpo",
+    "test",
+)
+ALIGNMENT = ("pairs", "dpo", "after-dpo")
+ESTIMATE_OF = {"baseline-zero-shot": "baseline", "baseline-few-shot": "baseline"} | {
+    "after-sft": "evaluate",
+    "after-dpo": "evaluate aligned",
+}
+
+
+class NotDone(Exception):
+    """The walk came to a stage that has no finished output."""
+
+
+@dataclass(frozen=True)
+class LookOnly(Workspace):
+    """A workspace in which finished stages are found and nothing can be begun."""
+
+    def partial(self, stage: Stage[Any]) -> Path:
+        """Where a stage would begin to work, so this is where the walk ends."""
+        raise NotDone(stage.name)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage, whether it would run, and what it takes; `seconds` is measured when unchanged, else estimated."""
+
+    name: str
+    state: State
+    seconds: float
+    memory_bytes: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in their order, and the values that training would use, with their reasons."""
+
+    stages: tuple[PlannedStage, ...]
+    sft: Recipe
+    align: Recipe
+    machine: str
+    rows: int
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the stages that would or may run."""
+        return sum(stage.seconds for stage in self.stages if stage.state in ("would run", "may run"))
+
+
+@dataclass
+class _Walk:
+    """The stages found so far, and those that the decisions on the way make needless."""
+
+    done: dict[str, Done[Any]] = field(default_factory=dict)
+    needless: tuple[str, ...] = ()
+    complete: bool = False
+
+    @property
+    def last(self) -> str:
+        """The last stage that was found."""
+        return next(reversed(self.done), "")
+
+
+def make_plan(checked: Checked) -> Plan:
+    """Ask every stage whether it is done, and estimate the rest. Raises: UserError for settings that cannot be met."""
+    spec = checked.loaded.spec
+    walk = _walk(checked)
+    rows, bytes_a_row, test_rows = _size(checked, walk)
+    sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows)
+    align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
+    machine = this_machine(spec)
+    load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row)
+    shape = recipes.shape_of(checked.base)
+    expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
+    stages = tuple(_planned(name, walk, expected, spec) for name in STAGES)
+    return Plan(stages, sft_recipe, align_recipe, machine.name, rows)
+
+
+def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate], spec: PipelineSpec) -> PlannedStage:
+    if name in walk.done:
+        return PlannedStage(name, "unchanged", walk.done[name].seconds, 0, f"in {walk.done[name].folder.name}")
+    guess = expected.get(ESTIMATE_OF.get(name, name))
+    if name in walk.needless or walk.complete or guess is None:
+        return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
+    if guess.stage == "baseline":  # estimated for both ways of prompting together
+        return PlannedStage(name, "would run", guess.seconds / 2, guess.memory_bytes, guess.why.removeprefix("2 × "))
+    condition = _condition(name, walk)
+    why = f"{condition}: {guess.why}" if condition else guess.why
+    return PlannedStage(name, "may run" if condition else "would run", guess.seconds, guess.memory_bytes, why)
+
+
+def _condition(name: str, walk: _Walk) -> str:
+    """What a decision that is still to be made must say for the stage to run; empty when it surely runs."""
+    if name in ALIGNMENT:
+        return "" if "after-sft" in walk.done else "if targets are missed after SFT"
+    if name == "test":
+        return "" if walk.last in ("after-sft", "after-dpo") else "if the gates pass"
+    return (
+        "if the prompt is not enough" if name in ("sft", "after-sft") and "baseline-few-shot" not in walk.done else ""
+    )
+
+
+# --- the walk ------------------------------------------------------------------------------------------------
+
+
+def _walk(checked: Checked) -> _Walk:
+    walk = _Walk()
+    try:
+        for name, done in _stages(checked, walk):
+            walk.done[name] = done
+        walk.complete = True
+    except NotDone:
+        pass
+    return walk
+
+
+def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
+    """The flow of `flows/retrain.py`, stage by stage, as far as its results exist."""
+    spec, root, base = checked.loaded.spec, checked.loaded.root, checked.base
+    workspace = LookOnly(checked.workspace.root)
+    validated: Done[ValidateResult] = validate(spec.data, spec.task, spec.validate_, workspace, silent, root)
+    yield "validate", validated
+    curated: Done[CurateResult] = curate(validated.result, spec.task, spec.curate, workspace, silent)
+    yield "curate", curated
+    rows = curated.result
+
+    ask = _Measuring(spec, rows, workspace)
+    zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
+    yield "baseline-zero-shot", zero_shot
+    few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
+    yield "baseline-few-shot", few_shot
+    evidence = _evidence(spec, rows, zero_shot.result, few_shot.result)
+    if strategy.decide(evidence).action != "sft":
+        return
+
+    recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
+    tuned: Done[TrainResult] = sft.train(base, rows.train, rows.validation, spec.sft, recipe, workspace)
+    yield "sft", tuned
+    measured = ask.scores(tuned.result.model, "validation")
+    yield "after-sft", measured
+    passed, action = _after_sft(spec, evidence, measured.result)
+    model = tuned.result.model
+    if action == "align":
+        made: Done[PairsResult] = pairs.make_pairs(
+            model,
+            rows.train,
+            spec.task,
+            spec.align,
+            workspace,
+            max_new_tokens=spec.evaluate.max_new_tokens,
+            threads=recipes.thread_count(spec.resources.threads),
+        )
+        yield "pairs", made
+        if made.result.kept:
+            tuning = recipes.for_dpo(spec.align, spec.sft, model, made.result.pairs.rows, spec.resources.threads)
+            aligned = dpo.train(model, made.result.pairs, spec.align, spec.sft, tuning, workspace)
+            yield "dpo", aligned
+            after = ask.scores(aligned.result.model, "validation")
+            yield "after-dpo", after
+            baseline = strategy.best_baseline(zero_shot.result, few_shot.result, spec.task.kind)
+            known: dict[str, Scores | None] = {"baseline": baseline, "previous": measured.result}
+            if _judge(spec, "after_align", after.result, known).passed:
+                passed, model = True, aligned.result.model
+    else:
+        walk.needless = ALIGNMENT
+    if passed and action != "rethink":
+        yield "test", ask.scores(model, "test")
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Measuring as `tasks/evaluate.py` does it."""
+
+    spec: PipelineSpec
+    rows: CurateResult
+    workspace: Workspace
+
+    def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
+        return measure(
+            model,
+            getattr(self.rows, split),
+            split=split,
+            prompting=prompting,
+            task=self.spec.task,
+            spec=self.spec.evaluate,
+            workspace=self.workspace,
+            limit=limit,
+            examples=self.rows.train if prompting == "few-shot" else None,
+            general_held_out=self.rows.general_held_out,
+        )
+
+
+def _evidence(spec: PipelineSpec, rows: CurateResult, zero_shot: Scores, few_shot: Scores) -> strategy.Evidence:
+    return strategy.Evidence(
+        step="baseline",
+        kind=spec.task.kind,
+        targets=dict(spec.strategy.targets),
+        usable_rows=rows.train.rows,
+        min_rows=spec.strategy.min_rows,
+        align=spec.strategy.align,
+        zero_shot=zero_shot,
+        few_shot=few_shot,
+    )
+
+
+def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, str]:
+    """Whether the gate passes, and what is decided then."""
+    baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
+    verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
+    gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
+    news = {"step": "after_sft", "after_sft": scores, "gain": gain, "verdict": verdict}
+    return verdict.passed, strategy.decide(evidence.model_copy(update=news)).action
+
+
+def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
+    demands = getattr(spec.gates, name)
+    return gates.judge(name, demands, scores, known, spec.evaluate.resamples, spec.evaluate.seed)
+
+
+# --- sizes ---------------------------------------------------------------------------------------------------
+
+
+def _size(checked: Checked, walk: _Walk) -> tuple[int, float, int]:
+    """Rows to train on, bytes of text a row, rows to test on: as curated, as validated, or as the files look."""
+    for name in ("curate", "validate"):
+        if name in walk.done:
+            result = walk.done[name].result
+            return result.train.rows, _text_bytes(result.train), result.test.rows
+    data, root = checked.loaded.spec.data, checked.loaded.root
+    train = [_counted(root / source.path) for source in data.train]
+    test = [_counted(root / source.path) for source in data.test]
+    rows = sum(count for count, _ in train)
+    return rows, sum(size for _, size in train) / max(rows, 1), sum(count for count, _ in test)
+
+
+def _text_bytes(ref: DatasetRef) -> float:
+    """Mean bytes of the text columns over the first thousand rows."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(ref.uri, columns=["system", "prompt", "completion"]).slice(0, 1000).to_pylist()
+    return sum(len(str(text).encode()) for row in table for text in row.values()) / max(len(table), 1)
+
+
+def _counted(path: Path) -> tuple[int, int]:
+    """Lines and bytes of a file or of a folder's files; Parquet rows as its footer says."""
+    if path.is_dir():
+        both = [_counted(file) for file in sorted(path.iterdir()) if file.is_file()]
+        return sum(lines for lines, _ in both), sum(size for _, size in both)
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        footer = parquet.read_metadata(path)
+        return footer.num_rows, sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    lines = size = 0
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            lines, size = lines + block.count(b"\n"), size + len(block)
+    return max(lines, 1), size
+
+
+def this_machine(spec: PipelineSpec) -> estimate.Machine:
+    """The GPUs that `nvidia-smi` names, otherwise this CPU and its memory."""
+    try:
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+        name, megabytes = answer[0].rsplit(",", 1)
+        return estimate.Machine.gpu(name.strip(), int(megabytes) * 2**20, len(answer))
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return estimate.Machine.cpu(recipes.thread_count(spec.resources.threads), recipes.memory())

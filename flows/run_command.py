@@ -1,0 +1,92 @@
+"""`posttrain run`: check first, then start the flow with its display around it.
+
+Knows no stage; the flow in `flows/retrain.py` does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.failure import record
+from flows.prefect_server import prefect_server
+from flows.quiet import flush_to_server, log_to, settle_environment
+from posttrain import preflight
+from posttrain.artifacts import Workspace
+from posttrain.errors import UserError
+from posttrain.outcome import Outcome
+
+
+def run_pipeline(path: Path) -> Outcome:
+    """Check the spec, run the flow, show how it ended.
+
+    Raises: UserError before anything is written, or from the flow; Failed, with its log, for anything else.
+    """
+    from flows.display import make_console
+
+    settle_environment()
+    began = time.monotonic()
+    checked = preflight.check(path)
+    console = make_console()
+    console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
+    with _log(checked.workspace) as log:
+        outcome = _run(path, console, log)
+    _show(console, outcome, time.monotonic() - began, log)
+    return outcome
+
+
+def _run(path: Path, console: Console, log: Path) -> Outcome:
+    from flows.display import Display
+
+    with prefect_server(log) as server, Display(console) as display:
+        display.waiting("Prefect is starting…")
+        from flows.retrain import retrain  # its seconds of imports pass while the server starts, as do MLflow's
+        from posttrain.tracking import quiet_mlflow
+        from tasks.watch import listen
+
+        quiet_mlflow()
+        log_to(log)
+        if server:
+            server.wait()
+        listen(display)
+        try:
+            return retrain(str(path))
+        finally:
+            flush_to_server()
+
+
+def _show(console: Console, outcome: Outcome, seconds: float, log: Path) -> None:
+    from flows.display import duration, show_outcome
+
+    show_outcome(console, outcome)
+    unchanged = f", {len(outcome.reused)} stages unchanged" if outcome.reused else ""
+    console.print(f"{duration(seconds)}{unchanged}; log: {log}", style="dim", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _log(workspace: Workspace) -> Iterator[Path]:
+    """This run's log file; a refused run takes it away again together with the folders made for it."""
+    made = [folder for folder in (workspace.root / "logs", workspace.root) if not folder.exists()]
+    log = workspace.root / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield log
+    except UserError:
+        log.unlink(missing_ok=True)
+        for folder in made:
+            _remove_if_empty(folder)
+        raise
+    except Exception as error:
+        raise record(error, log) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:  # a finished stage lies in it
+        return

@@ -1,0 +1,157 @@
+"""`posttrain ui`: the Prefect server and the MLflow server, both in this terminal until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from flows.failure import record
+from flows.prefect_server import answers, free_port, users_server
+from flows.quiet import settle_environment
+from posttrain.errors import PosttrainError, UserError, WorkspaceError
+
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+START_SECONDS = 180.0
+STOP_SECONDS = 10.0
+# Both servers start workers of their own, so each gets a process group, and a watcher ends it with this process.
+WATCHER = """
+import os, signal, subprocess, sys, time
+child = subprocess.Popen(sys.argv[2:])
+def stop(*_): child.terminate()
+signal.signal(signal.SIGTERM, stop)
+while child.poll() is None:
+    if os.getppid() != int(sys.argv[1]):
+        os.killpg(0, signal.SIGKILL)
+    time.sleep(0.2)
+sys.exit(child.returncode)
+"""
+
+
+class Server:
+    """A server's process group, its address, and its log."""
+
+    def __init__(self, name: str, command: list[str], url: str, ready: str, log: Path) -> None:
+        self.name, self.url, self.ready, self.log = name, url, ready, log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", WATCHER, str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Return when it answers. Raises `PosttrainError` when it ends or stays silent."""
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(self.ready):
+            self.check()
+            if time.monotonic() > deadline:
+                raise PosttrainError(f"{self.name} did not answer within {START_SECONDS:.0f} s; see {self.log}")
+            time.sleep(0.2)
+
+    def check(self) -> None:
+        """Raise `PosttrainError` when the server has ended."""
+        if (code := self._process.poll()) is not None:
+            raise PosttrainError(f"{self.name} ended with exit code {code}; see {self.log}")
+
+    def stop(self) -> None:
+        """End the server and every worker of it."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+
+def serve(prefect_port: int | None, mlflow_port: int | None) -> None:
+    """Start what is not running already, print both addresses, and wait for Ctrl-C.
+
+    Raises: WorkspaceError when `mlruns/` cannot be written; Failed when a server does not start.
+    """
+    settle_environment()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # serves MLflow's GenAI judges, not us
+    signal.signal(signal.SIGTERM, _interrupt)
+    logs = _logs()
+    prefect_url, mlflow_url = users_server(), _users_mlflow()
+    servers: list[Server] = []
+    try:
+        if not prefect_url:
+            servers.append(_prefect(_port(prefect_port, PREFECT_PORT), logs))
+        if not mlflow_url:
+            servers.append(_mlflow(_port(mlflow_port, MLFLOW_PORT), logs))
+        print("starting …", flush=True)
+        for server in servers:
+            server.wait()
+        started = {server.name: server.url for server in servers}
+        prefect_url = (prefect_url or started["Prefect"]).removesuffix("/api")
+        print(f"Prefect  {prefect_url}")
+        print(f"MLflow   {mlflow_url or started['MLflow']}")
+        print(f"Live runs: PREFECT_API_URL={prefect_url}/api posttrain run SPEC (finished ones show without it)")
+        print("Ctrl-C stops both." if servers else "Both are your own servers; nothing was started.", flush=True)
+        while servers:
+            for server in servers:
+                server.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+    except UserError:
+        raise
+    except PosttrainError as error:
+        raise record(error) from error
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _logs() -> Path:
+    folder = Path(".posttrain/logs")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path("mlruns").mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{error.filename}: cannot be made ({error.strerror}); run `posttrain ui` in a folder that is writable"
+        ) from error
+    return folder
+
+
+def _port(asked: int | None, usual: int) -> int:
+    """The port asked for, else the usual one, else a free one."""
+    port = free_port(asked or usual)
+    if asked and port != asked:
+        raise WorkspaceError(f"port {asked}: is taken; name another port or leave the option out")
+    return port
+
+
+def _users_mlflow() -> str | None:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri if uri.startswith(("http://", "https://")) else None
+
+
+def _prefect(port: int, logs: Path) -> Server:
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return Server("Prefect", command, url, f"{url}/api/health", logs / "ui-prefect.log")
+
+
+def _mlflow(port: int, logs: Path) -> Server:
+    url = f"http://127.0.0.1:{port}"
+    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlruns/mlflow.db').resolve()}"
+    options = ["--backend-store-uri", store, "--artifacts-destination", str(Path("mlruns/artifacts").resolve())]
+    command = [sys.executable, "-m", "mlflow", "server", *options, "--host", "127.0.0.1", "--port", str(port)]
+    return Server("MLflow", [*command, "--workers", "1"], url, f"{url}/health", logs / "ui-mlflow.log")

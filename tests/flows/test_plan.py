@@ -1,0 +1,78 @@
+"""A plan says what a run would do, without doing any of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Pipeline, small_project
+
+from flows.planning import STAGES, LookOnly, NotDone, make_plan
+from posttrain import preflight
+from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
+
+
+class Result(Frozen):
+    rows: DatasetRef
+
+
+def _work(partial: Path, final: Path) -> Result:
+    (partial / "rows").write_text("x", encoding="utf-8")
+    return Result(rows=DatasetRef(uri=str(final / "rows"), fingerprint="f", rows=1))
+
+
+def test_a_look_only_workspace_finds_what_is_there_and_begins_nothing(tmp_path: Path) -> None:
+    stage = Stage("some", {"seed": 1}, Result, ("posttrain.errors",))
+    with pytest.raises(NotDone):
+        run_stage(LookOnly(tmp_path), stage, _work)
+    assert list(tmp_path.iterdir()) == []
+    made = run_stage(Workspace(tmp_path), stage, _work)
+    assert run_stage(LookOnly(tmp_path), stage, _work).result == made.result
+
+
+def test_a_fresh_project_would_run_everything_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = small_project(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    before = sorted(project.root.rglob("*"))
+    plan = make_plan(preflight.check(project.spec))
+    assert [stage.name for stage in plan.stages] == list(STAGES)
+    assert {stage.state for stage in plan.stages} == {"would run", "may run"}
+    assert [stage.state for stage in plan.stages[:4]] == ["would run"] * 4
+    assert all(stage.seconds > 0 and stage.memory_bytes > 0 and stage.why for stage in plan.stages)
+    assert plan.rows == 280  # forty of each of seven intents
+    assert plan.sft["learning_rate"] == 0.001
+    assert sorted(project.root.rglob("*")) == before
+
+
+def test_planning_imports_neither_prefect_nor_torch() -> None:
+    program = "import sys, flows.plan_command; print({'prefect', 'torch', 'mlflow', 'trl'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_after_a_run_the_plan_finds_every_stage_that_ran(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the flow is written in `flows/planning.py` again: here both meet."""
+    monkeypatch.chdir(pipeline.project.root)
+    plan = make_plan(preflight.check(pipeline.project.spec))
+    states = {stage.name: stage.state for stage in plan.stages}
+    ran = set(pipeline.outcome["stage_seconds"]) & set(STAGES)
+    assert {name for name, state in states.items() if state == "unchanged"} == ran
+    assert {state for name, state in states.items() if name not in ran} <= {"not needed"}
+    assert plan.seconds_left == 0
+
+
+def test_a_changed_learning_rate_replans_sft_and_nothing_before(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pipeline.project.root)
+    changed = pipeline.project.root / "changed.yaml"
+    text = pipeline.project.spec.read_text(encoding="utf-8")
+    changed.write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.0008"), encoding="utf-8")
+    states = {stage.name: stage.state for stage in make_plan(preflight.check(changed)).stages}
+    changed.unlink()
+    assert [states[name] for name in STAGES[:4]] == ["unchanged"] * 4
+    assert states["sft"] == states["after-sft"] == "would run"
