@@ -140,6 +140,8 @@ def log_stage(
     may be nested. The run spans the seconds that the stage took, or none when reused.
     """
     name = label or done.name
+    course = list(curve)
+    on_course = {key for _, point in course for key in point}
     given = {
         "posttrain.stage": done.name,
         "posttrain.fingerprint": done.fingerprint,
@@ -150,13 +152,15 @@ def log_stage(
     ended = time.time()
     run_id = _nested(parent_run_id, name, given, started=ended if done.reused else ended - done.seconds)
     values = {f"{name}/{key}": value for key, value in (metrics or {}).items() if value is not None}
+    # A value that the curve ends with would appear in it a second time, at step 0.
+    single = {key: value for key, value in values.items() if key.removeprefix(f"{name}/") not in on_course}
     model_id = _model_output(run_id, name, model) if model else None
     log_values(
         run_id,
         params=params,
-        metrics={**values, f"{name}/seconds": done.seconds},
+        metrics={**single, f"{name}/seconds": done.seconds},
         datasets=datasets,
-        curve=((step, {f"{name}/{key}": value for key, value in point.items()}) for step, point in curve),
+        curve=((step, {f"{name}/{key}": value for key, value in point.items()}) for step, point in course),
         tables=tables,
         artifacts=artifacts,
         model_id=model_id,

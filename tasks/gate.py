@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import task
+from prefect import runtime, task
 
 from posttrain import gates
 from posttrain.evaluation.scores import Scores
@@ -13,11 +13,18 @@ from tasks.policy import STAGE
 from tasks.run import Run
 
 
-@task(name="gate", task_run_name="gate-{name}", **STAGE)
+def _label(name: str) -> str:
+    return f"gate-{name.replace('_', '-')}"
+
+
+def _run_name() -> str:
+    return _label(runtime.task_run.parameters["name"])
+
+
+@task(name="gate", task_run_name=_run_name, **STAGE)
 def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -> Verdict:
     """May the candidate go on? `references`: baseline, previous, champion, as far as there are any."""
-    label = f"gate-{name.replace('_', '-')}"
-    spec = run.spec
+    label, spec = _label(name), run.spec
     with run.stage(label) as stage:
         demands = getattr(spec.gates, name)
         verdict = gates.judge(name, demands, candidate, references, spec.evaluate.resamples, spec.evaluate.seed)

@@ -116,16 +116,6 @@ def test_a_second_run_finds_every_stage_unchanged(pipeline: Pipeline) -> None:
     assert "already" in again.stdout
 
 
-def test_a_changed_learning_rate_would_run_sft_and_after_only(pipeline: Pipeline) -> None:
-    other = pipeline.project.root / "other.yaml"
-    other.write_text(pipeline.project.spec.read_text().replace("0.001", "0.002"), encoding="utf-8")
-    plan = pipeline.project.posttrain("plan", "other.yaml")
-    assert plan.returncode == 0, plan.stdout + plan.stderr
-    state = {line.split()[0]: line for line in plan.stdout.splitlines() if line.split()}
-    assert all("cached" in state[stage] for stage in ("validate", "curate", "baseline-zero-shot", "baseline-few-shot"))
-    assert "cached" not in state["sft"]
-
-
 def _stage_folders(pipeline: Pipeline) -> dict[str, float]:
     stages = pipeline.project.root / ".posttrain" / "stages"
     return {folder.name: folder.stat().st_mtime for folder in stages.iterdir()}
