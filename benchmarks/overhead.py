@@ -162,9 +162,9 @@ def noop(root: Path) -> float:
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--quick", action="store_true", help="one short turn, under a minute; figures are rough")
+    options.add_argument("--quick", action="store_true", help="one short turn, a minute or two; figures are rough")
     quick = options.parse_args().quick
-    rows, lengths, turns = (420, (1, 2), 1) if quick else (4000, (1, 3), 2)
+    rows, lengths, turns = (140, (1, 2), 1) if quick else (4000, (1, 3), 2)
     with tempfile.TemporaryDirectory() as folder:
         root = project(Path(folder), rows)
         times: dict[tuple[str, int], list[float]] = {}

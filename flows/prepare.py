@@ -16,7 +16,7 @@ def prepare_rows(run: Run) -> CurateResult:
     return curate_rows(run, validate_rows(run))
 
 
-@flow(name="prepare", validate_parameters=False)
+@flow(name="prepare", flow_run_name="prepare {spec_path}", validate_parameters=False)
 def prepare(spec_path: str) -> CurateResult:
     """The data stages alone."""
     with start(spec_path) as run:

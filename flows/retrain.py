@@ -13,7 +13,7 @@ from tasks.decide import decide_strategy
 from tasks.start import start
 
 
-@flow(name="retrain", validate_parameters=False)
+@flow(name="retrain", flow_run_name="retrain {spec_path}", validate_parameters=False)
 def retrain(spec_path: str) -> Outcome:
     """Run the whole pipeline that a spec describes; stages that nothing changed are found, not run."""
     with start(spec_path) as run:

@@ -39,7 +39,7 @@ def train_model(run: Run, rows: CurateResult, baseline: Baseline) -> Candidate:
     return Candidate(model=dpo.model, scores=aligned, verdict=verdict, decision=decision)
 
 
-@flow(name="train", validate_parameters=False)
+@flow(name="train", flow_run_name="train {spec_path}", validate_parameters=False)
 def train(spec_path: str) -> Candidate:
     """Up to a measured candidate, without releasing it."""
     with start(spec_path) as run:

@@ -11,7 +11,7 @@ from tasks.policy import STAGE
 from tasks.run import Run
 
 
-@task(name="curate", **STAGE)
+@task(name="curate", task_run_name="curate", **STAGE)
 def curate_rows(run: Run, validated: ValidateResult) -> CurateResult:
     """Turn valid rows into training, validation and test sets."""
     spec = run.spec

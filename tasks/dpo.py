@@ -12,7 +12,7 @@ from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
 
 
-@task(name="dpo", **DEVICE_STAGE)
+@task(name="dpo", task_run_name="dpo", **DEVICE_STAGE)
 def train_dpo(run: Run, policy: ModelRef, made: PairsResult) -> TrainResult:
     """Move the policy towards the chosen and away from the rejected completions."""
     spec = run.spec

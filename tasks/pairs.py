@@ -14,7 +14,7 @@ from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
 
 
-@task(name="pairs", **DEVICE_STAGE)
+@task(name="pairs", task_run_name="pairs", **DEVICE_STAGE)
 def make_pairs(run: Run, policy: ModelRef, rows: CurateResult) -> PairsResult:
     """Let the policy answer training prompts several times; the verifier's best and worst answers make the pairs."""
     spec = run.spec

@@ -14,22 +14,20 @@ from tasks.policy import STAGE
 from tasks.run import Run
 
 
-@task(name="find-champion", **STAGE)
+@task(name="find-champion", task_run_name="find-champion", **STAGE)
 def find_champion(run: Run, candidate: ModelRef) -> Scores | None:
     """The champion's test scores; None when there is no champion, or when the candidate is the champion itself."""
     with run.stage("find-champion") as stage:
+        run_id = run.mlflow_run_id  # opens the store
         champion = registry.champion(run.model_name)
-        if champion is None:
-            stage.note("there is none yet")
-            return None
-        if champion.model.fingerprint == candidate.fingerprint:
-            stage.note(f"version {champion.version}, the same model")
-            return None
-        stage.note(f"version {champion.version}")
-        return champion.scores
+        is_candidate = champion is not None and champion.model.fingerprint == candidate.fingerprint
+        found = "there is none yet" if champion is None else f"version {champion.version}"
+        stage.note(f"{found}, the same model" if is_candidate else found)
+    show.artifact("find-champion", "Who serves now", f"{stage.summary} (MLflow run `{run_id}`)")
+    return None if champion is None or is_candidate else champion.scores
 
 
-@task(name="promote", **STAGE)
+@task(name="promote", task_run_name="promote", **STAGE)
 def promote(run: Run, version: Registered, verdict: Verdict) -> Promotion:
     """Alias champion if the verdict says better, otherwise challenger with the reasons."""
     with run.stage("promote") as stage:

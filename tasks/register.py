@@ -14,7 +14,7 @@ from tasks.policy import STAGE
 from tasks.run import Run
 
 
-@task(name="register", **STAGE)
+@task(name="register", task_run_name="register", **STAGE)
 def register(run: Run, candidate: Candidate, scores: Scores, rows: CurateResult) -> Registered:
     """Make a version of the candidate in the MLflow registry, with signature, lineage, metrics and data sets."""
     spec = run.spec

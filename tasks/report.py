@@ -31,7 +31,7 @@ SCORES = {
 ENDINGS: dict[str, Ending] = {"champion": "promoted", "challenger": "challenger"}
 
 
-@task(name="report", **STAGE)
+@task(name="report", task_run_name="report", **STAGE)
 def conclude(
     run: Run,
     rows: CurateResult,

@@ -12,7 +12,7 @@ from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
 
 
-@task(name="sft", **DEVICE_STAGE)
+@task(name="sft", task_run_name="sft", **DEVICE_STAGE)
 def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
     spec, base = run.spec, run.base

@@ -10,7 +10,7 @@ from tasks.policy import STAGE
 from tasks.run import Run
 
 
-@task(name="validate", **STAGE)
+@task(name="validate", task_run_name="validate", **STAGE)
 def validate_rows(run: Run) -> ValidateResult:
     """Set aside the rows that break a rule, each with its reason; build Data Docs."""
     spec = run.spec
