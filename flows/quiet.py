@@ -30,6 +30,7 @@ TALKERS = (
     "great_expectations",
     "py.warnings",
     "httpx",
+    "urllib3",
     "sqlalchemy",
     "transformers",
     "datasets",
