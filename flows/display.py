@@ -31,6 +31,7 @@ from rich.text import Text
 from posttrain.gates import Check, Verdict
 from posttrain.outcome import Outcome
 from posttrain.strategy import Decision
+from posttrain.wording import duration, number
 
 NAME_WIDTH = 22
 PLAIN_WIDTH = 140
@@ -64,18 +65,6 @@ def rate(speed: float | None) -> str:
     if not speed:
         return ""
     return f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Display:
@@ -210,13 +199,6 @@ def _check_cells(check: Check) -> tuple[str, ...]:
         "" if check.p_value is None else ("<0.001" if check.p_value < 0.001 else f"{check.p_value:.3f}"),
         "[green]yes[/green]" if check.passed else "[yellow]no[/yellow]",
     )
-
-
-def number(value: float | None) -> str:
-    """Four significant digits at most, three decimals at most; a dash for what was not measured."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from flows.display import duration, make_console
+from flows.display import make_console
 from flows.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
 from posttrain.models.recipe import Recipe
+from posttrain.wording import duration
 
 STYLES = {"unchanged": "dim", "would run": "bold", "may run": "", "not needed": "dim"}
 

@@ -170,7 +170,7 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     yield "baseline-zero-shot", zero_shot
     few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
     yield "baseline-few-shot", few_shot
-    evidence = _evidence(spec, rows, zero_shot.result, few_shot.result)
+    evidence = strategy.Evidence.of_baseline(spec, rows.train.rows, zero_shot.result, few_shot.result)
     if strategy.decide(evidence).action != "sft":
         return
 
@@ -231,26 +231,12 @@ class _Measuring:
         )
 
 
-def _evidence(spec: PipelineSpec, rows: CurateResult, zero_shot: Scores, few_shot: Scores) -> strategy.Evidence:
-    return strategy.Evidence(
-        step="baseline",
-        kind=spec.task.kind,
-        targets=dict(spec.strategy.targets),
-        usable_rows=rows.train.rows,
-        min_rows=spec.strategy.min_rows,
-        align=spec.strategy.align,
-        zero_shot=zero_shot,
-        few_shot=few_shot,
-    )
-
-
 def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, str]:
     """Whether the gate passes, and what is decided then."""
     baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
     verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
     gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
-    news = {"step": "after_sft", "after_sft": scores, "gain": gain, "verdict": verdict}
-    return verdict.passed, strategy.decide(evidence.model_copy(update=news)).action
+    return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict)).action
 
 
 def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:

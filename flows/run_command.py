@@ -61,7 +61,8 @@ def _run(path: Path, console: Console, log: Path) -> Outcome:
 
 
 def _show(console: Console, outcome: Outcome, seconds: float, log: Path) -> None:
-    from flows.display import duration, show_outcome
+    from flows.display import show_outcome
+    from posttrain.wording import duration
 
     show_outcome(console, outcome)
     unchanged = f", {len(outcome.reused)} stages unchanged" if outcome.reused else ""

@@ -222,12 +222,12 @@ def publish(partial: Path, final: Path, stage: Stage[Result], result: Result, se
     }
     write_atomic(partial / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     for path in _files(partial):
-        _sync(path)
+        sync(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
         shutil.rmtree(final)
     partial.replace(final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -236,7 +236,8 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the system write a file, or a folder's list of files, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,7 @@ nothing of files, models or flows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ from posttrain.artifacts import Frozen
 from posttrain.evaluation.metrics import MAIN, METRICS
 from posttrain.evaluation.scores import Gain, Scores
 from posttrain.gates import Verdict
+
+if TYPE_CHECKING:
+    from posttrain.spec import PipelineSpec
 
 Step = Literal["baseline", "after_sft"]
 Action = Literal["use_prompt", "use_few_shot", "collect_data", "sft", "align", "release", "rethink"]
@@ -51,6 +54,24 @@ class Evidence(Frozen):
         default=None, description="after_sft minus baseline; without it intervals must not overlap"
     )
     verdict: Verdict | None = Field(default=None, description="The gate after SFT")
+
+    @classmethod
+    def of_baseline(cls, spec: PipelineSpec, usable_rows: int, zero_shot: Scores, few_shot: Scores | None) -> Evidence:
+        """What is known before anything is trained."""
+        return cls(
+            step="baseline",
+            kind=spec.task.kind,
+            targets=dict(spec.strategy.targets),
+            usable_rows=usable_rows,
+            min_rows=spec.strategy.min_rows,
+            align=spec.strategy.align,
+            zero_shot=zero_shot,
+            few_shot=few_shot,
+        )
+
+    def with_sft(self, scores: Scores, gain: Gain | None, verdict: Verdict) -> Evidence:
+        """The same, and what was measured after SFT."""
+        return self.model_copy(update={"step": "after_sft", "after_sft": scores, "gain": gain, "verdict": verdict})
 
 
 class Decision(Frozen):

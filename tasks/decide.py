@@ -27,22 +27,11 @@ def decide_after_sft(run: Run, scores: Scores, verdict: Verdict, baseline: Basel
     """Is the target met, can preferences close the gap, or is the task to be thought over?"""
     spec = run.spec
     gain = compare(scores, baseline.best, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
-    measured = {"step": "after_sft", "after_sft": scores, "gain": gain, "verdict": verdict}
-    return _decided(run, "decide-after-sft", _evidence(run, baseline, rows).model_copy(update=measured))
+    return _decided(run, "decide-after-sft", _evidence(run, baseline, rows).with_sft(scores, gain, verdict))
 
 
 def _evidence(run: Run, baseline: Baseline, rows: CurateResult) -> Evidence:
-    spec = run.spec
-    return Evidence(
-        step="baseline",
-        kind=spec.task.kind,
-        targets=dict(spec.strategy.targets),
-        usable_rows=rows.train.rows,
-        min_rows=spec.strategy.min_rows,
-        align=spec.strategy.align,
-        zero_shot=baseline.zero_shot,
-        few_shot=baseline.few_shot,
-    )
+    return Evidence.of_baseline(run.spec, rows.train.rows, baseline.zero_shot, baseline.few_shot)
 
 
 def _decided(run: Run, label: str, evidence: Evidence) -> Decision:

@@ -16,10 +16,11 @@ from posttrain.data.curate import FunnelStep
 from posttrain.evaluation.published import Peer, Published
 from posttrain.evaluation.scores import Score, Scores
 from posttrain.gates import Check, Verdict
-from posttrain.report.charts import duration, line_chart, nice_ticks, number, strip, thinned
+from posttrain.report.charts import line_chart, nice_ticks, strip, thinned
 from posttrain.report.content import CurvePoint
 from posttrain.strategy import Decision
 from posttrain.training import result as training
+from posttrain.wording import duration, number
 
 MODEL = ModelRef(base="tiny", fingerprint="b" * 16)
 

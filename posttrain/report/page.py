@@ -14,9 +14,10 @@ from pathlib import Path
 from posttrain.artifacts import write_atomic
 from posttrain.evaluation.metrics import METRICS
 from posttrain.gates import Verdict
-from posttrain.report.charts import LineChart, Strip, duration, line_chart, number, strip
+from posttrain.report.charts import LineChart, Strip, line_chart, strip
 from posttrain.report.content import ReportInput, ScoreLine, TrainingCurve
 from posttrain.strategy import Decision
+from posttrain.wording import duration, number
 
 ACTIONS = {
     "use_prompt": "keep the prompt",

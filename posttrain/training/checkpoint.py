@@ -5,9 +5,10 @@ Knows folders and files; nothing of models or trainers.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+from posttrain.artifacts import sync
 
 COMPLETE = "complete"
 KEEP = 2
@@ -32,18 +33,10 @@ def step_of(checkpoint: Path) -> int:
 def seal(checkpoint: Path) -> None:
     """Sync every file to the disk, then mark the checkpoint complete, then drop all but the newest `KEEP`."""
     for path in checkpoint.iterdir():
-        _sync(path)
+        sync(path)
     (checkpoint / COMPLETE).touch()
-    _sync(checkpoint)
+    sync(checkpoint)
     older = sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)[:-KEEP]
     for folder in older:
         (folder / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

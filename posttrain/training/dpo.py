@@ -14,19 +14,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, run_stage
+from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
 from posttrain.errors import DataError
-from posttrain.process import launch, serve
+from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.training.job import CODE, Recipe, TrainingJob, micro_batch
+from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
 from posttrain.training.result import TrainResult
-from posttrain.training.supervise import clear, supervise
+from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
     from posttrain.spec import AlignSpec, SFTSpec
 
 MODULE = "posttrain.training.dpo"
-LIBRARIES = ("torch", "transformers", "trl", "peft")
 
 
 class DPOJob(TrainingJob):
@@ -42,37 +41,16 @@ def resolve(policy: ModelRef, pairs: DatasetRef, spec: AlignSpec, sft: SFTSpec, 
     return DPOJob(
         model=policy,
         train=pairs,
-        partial="",
-        final="",
-        method=sft.method,
         learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=spec.num_train_epochs,
         batch_size=batch,
         micro_batch_size=micro_batch(batch, recipe.micro_batch_size),
         max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio,
-        max_grad_norm=sft.max_grad_norm,
-        lora_rank=sft.lora_rank,
-        lora_alpha=sft.lora_alpha,
-        lora_targets=sft.lora_targets,
-        save_steps=sft.save_steps,
-        bf16=recipe.bf16 if sft.bf16 is None else sft.bf16,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        threads=recipe.threads,
         seed=spec.seed,
         beta=spec.beta,
         sft_weight=spec.sft_weight or 0.0,
-    )
-
-
-def stage_of(job: DPOJob) -> Stage[TrainResult]:
-    """What decides the result, and so names the stage."""
-    return Stage(
-        "dpo",
-        job.deciding,
-        TrainResult,
-        (*CODE, MODULE),
-        LIBRARIES,
+        **shared(sft, recipe),
     )
 
 
@@ -92,15 +70,7 @@ def train(
     """
     if pairs.rows == 0:
         raise DataError(f"{pairs.uri}: no pair to learn from; lower align.min_margin or raise align.prompts")
-    job = resolve(policy, pairs, spec, sft, recipe)
-
-    def work(partial: Path, final: Path) -> TrainResult:
-        placed = job.model_copy(update={"partial": str(partial), "final": str(final)})
-        result = supervise(placed, lambda one: launch(MODULE, one, partial, TrainResult, progress))
-        clear(partial)
-        return result
-
-    return run_stage(workspace, stage_of(job), work)
+    return train_stage("dpo", MODULE, resolve(policy, pairs, spec, sft, recipe), workspace, progress)
 
 
 class Prepared:

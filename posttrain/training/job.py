@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+
+if TYPE_CHECKING:
+    from posttrain.spec import SFTSpec
 
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
@@ -42,8 +45,8 @@ class TrainingJob(Frozen):
     model: ModelRef
     train: DatasetRef
     validation: DatasetRef | None = None
-    partial: str
-    final: str
+    partial: str = Field("", description="Empty until the stage begins to work.")
+    final: str = ""
     method: Literal["full", "lora"]
     learning_rate: float
     num_train_epochs: float
@@ -89,6 +92,21 @@ class TrainingJob(Frozen):
             **self.model_dump(mode="json", exclude=left_out),
             "accumulation": self.accumulation,
         }
+
+
+def shared(spec: SFTSpec, recipe: Recipe) -> dict[str, Any]:
+    """What every training takes from the `sft` section and the recipe alike: the way to train, and the machine."""
+    return {
+        "method": spec.method,
+        "max_grad_norm": spec.max_grad_norm,
+        "lora_rank": spec.lora_rank,
+        "lora_alpha": spec.lora_alpha,
+        "lora_targets": spec.lora_targets,
+        "save_steps": spec.save_steps,
+        "bf16": recipe.bf16 if spec.bf16 is None else spec.bf16,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "threads": recipe.threads,
+    }
 
 
 def micro_batch(batch_size: int, at_most: int) -> int:

@@ -11,18 +11,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, run_stage
-from posttrain.process import launch, serve
+from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
+from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.training.job import CODE, Recipe, TrainingJob, micro_batch
+from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
 from posttrain.training.result import TrainResult
-from posttrain.training.supervise import clear, supervise
+from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
     from posttrain.spec import SFTSpec
 
 MODULE = "posttrain.training.sft"
-LIBRARIES = ("torch", "transformers", "trl", "peft")
 
 
 class SFTJob(TrainingJob):
@@ -42,9 +41,6 @@ def resolve(
         model=base,
         train=train,
         validation=validation,
-        partial="",
-        final="",
-        method=spec.method,
         learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=spec.num_train_epochs or recipe.num_train_epochs,
         batch_size=batch,
@@ -53,27 +49,9 @@ def resolve(
         warmup_ratio=recipe.warmup_ratio if spec.warmup_ratio is None else spec.warmup_ratio,
         lr_scheduler_type=spec.lr_scheduler_type,
         weight_decay=spec.weight_decay,
-        max_grad_norm=spec.max_grad_norm,
-        lora_rank=spec.lora_rank,
-        lora_alpha=spec.lora_alpha,
-        lora_targets=spec.lora_targets,
         lora_dropout=spec.lora_dropout,
-        save_steps=spec.save_steps,
-        bf16=recipe.bf16 if spec.bf16 is None else spec.bf16,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        threads=recipe.threads,
         seed=spec.seed,
-    )
-
-
-def stage_of(job: SFTJob) -> Stage[TrainResult]:
-    """What decides the result, and so names the stage."""
-    return Stage(
-        "sft",
-        job.deciding,
-        TrainResult,
-        (*CODE, MODULE),
-        LIBRARIES,
+        **shared(spec, recipe),
     )
 
 
@@ -91,15 +69,7 @@ def train(
     Resumes from the newest complete checkpoint when an earlier try was stopped; halves the micro-batch when memory
     runs out. Raises: `TrainingDiverged`; `DataError`; `ModelError`; `StageCrashed` (worth another call).
     """
-    job = resolve(base, train, validation, spec, recipe)
-
-    def work(partial: Path, final: Path) -> TrainResult:
-        placed = job.model_copy(update={"partial": str(partial), "final": str(final)})
-        result = supervise(placed, lambda one: launch(MODULE, one, partial, TrainResult, progress))
-        clear(partial)
-        return result
-
-    return run_stage(workspace, stage_of(job), work)
+    return train_stage("sft", MODULE, resolve(base, train, validation, spec, recipe), workspace, progress)
 
 
 def run(job: SFTJob, progress: Progress = silent) -> TrainResult:

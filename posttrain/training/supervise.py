@@ -1,4 +1,4 @@
-"""What to do when a training process ends badly. Knows the errors; nothing of what is trained.
+"""A training as a stage in a process of its own, and what to do when that ends badly. Knows nothing of losses.
 
 Out of memory: half the micro-batch, twice the accumulation, resume. All else goes up: a crash is retried by
 whoever called, and the retry resumes from the newest checkpoint, because the stage's folder is kept.
@@ -11,11 +11,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from posttrain.artifacts import Done, Stage, Workspace, run_stage
 from posttrain.errors import ModelError, OutOfMemory
-from posttrain.training.job import TrainingJob, micro_batch
+from posttrain.process import launch
+from posttrain.progress import Progress
+from posttrain.training.job import CODE, TrainingJob, micro_batch
 from posttrain.training.result import TrainResult
 
 Job = TypeVar("Job", bound=TrainingJob)
+
+LIBRARIES = ("torch", "transformers", "trl", "peft")
+
+
+def train_stage(
+    name: str, module: str, job: TrainingJob, workspace: Workspace, progress: Progress
+) -> Done[TrainResult]:
+    """Run `python -m module` on the job until it is done, or find that it was; `name` is the stage's.
+
+    Raises: what `supervise` and `launch` raise.
+    """
+
+    def work(partial: Path, final: Path) -> TrainResult:
+        placed = job.model_copy(update={"partial": str(partial), "final": str(final)})
+        result = supervise(placed, lambda one: launch(module, one, partial, TrainResult, progress))
+        clear(partial)
+        return result
+
+    stage = Stage(name, job.deciding, TrainResult, (*CODE, module), LIBRARIES)
+    return run_stage(workspace, stage, work)
 
 
 def supervise(job: Job, attempt: Callable[[Job], TrainResult]) -> TrainResult:

@@ -33,6 +33,8 @@ CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+# Processors without instructions for 16 bits emulate them, a hundred times slower.
+HALF = torch.cpu._is_avx512_bf16_supported()
 # A word never carries the space before it, so a span is the same tokens in a sentence and between quotes:
 # that is what makes copying into JSON learnable at this size. What stands between words is one piece.
 PIECES = Regex(r"\p{L}+|\p{N}|\n|[^\p{L}\p{N}\n]+")
@@ -128,7 +130,7 @@ def rate(progress: float) -> float:
 
 def loss_of(model: Any, block: torch.Tensor) -> torch.Tensor:
     """Mean negative log-likelihood of every next token; `block` is (batch, BLOCK + 1)."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=HALF):
         logits = model(input_ids=block[:, :-1]).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), block[:, 1:].flatten())
 
