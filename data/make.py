@@ -1,10 +1,10 @@
-"""How the shipped files that are not plain copies were made: published.json and general/held_out.jsonl.gz.
+"""How the shipped files that are not plain copies were made: published.json, general/replay and general/held_out.
 
     python data/make.py SOURCES
 
 SOURCES holds `snips/peers.json` (the metrics files of sonos/nlu-benchmark, 2017-06-custom-intent-engines, merged as
 {engine: {intent: metrics}}), `base_corpus/t0_prompts.jsonl.gz` (the P3 / T0 rows in yizhongw/self-instruct) and
-`gsm8k/test.jsonl.gz` (openai/grade-school-math). Not part of the library.
+`gsm8k/train.jsonl.gz` and `gsm8k/test.jsonl.gz` (openai/grade-school-math). Not part of the library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-LONGEST = 1200
+LONGEST = {"replay": 400, "held_out": 1200}
 ENGINES = {
     "Alexa_metrics": ("Alexa", 70),
     "Luis_metrics": ("Luis (Microsoft)", 70),
@@ -102,22 +102,23 @@ def rows(path: Path, prompt: str, completion: str) -> list[dict[str, str]]:
         return [{"prompt": r[prompt].strip(), "completion": r[completion].strip()} for r in map(json.loads, lines)]
 
 
-def evenly(found: list[dict[str, str]], count: int) -> list[dict[str, str]]:
-    """`count` rows under 1,200 characters, spread evenly over all of them."""
-    short = [row for row in found if len(row["prompt"]) + len(row["completion"]) < LONGEST]
+def evenly(found: list[dict[str, str]], count: int, longest: int) -> list[dict[str, str]]:
+    """`count` rows under `longest` characters, spread evenly over all of them."""
+    short = [row for row in found if len(row["prompt"]) + len(row["completion"]) < longest]
     return [short[index * len(short) // count] for index in range(count)]
 
 
-def held_out(sources: Path) -> None:
-    """Write general/held_out.jsonl.gz: 150 T0 rows of the blocks that the tiny base never saw, 150 of GSM8K's test."""
+def general(sources: Path, name: str, gsm8k_split: str, unseen: bool, t0_rows: int, gsm8k_rows: int) -> None:
+    """Write general/NAME.jsonl.gz from T0 rows that the tiny base never saw, or did see, and from a GSM8K split."""
     t0 = rows(sources / "base_corpus/t0_prompts.jsonl.gz", "prompt", "completion")
-    unseen = [row for index, row in enumerate(t0) if index // 250 % 40 == 39]
-    gsm8k = rows(sources / "gsm8k/test.jsonl.gz", "question", "answer")
-    chosen = evenly(unseen, 150) + evenly(gsm8k, 150)
+    side = [row for index, row in enumerate(t0) if (index // 250 % 40 == 39) == unseen]
+    gsm8k = rows(sources / f"gsm8k/{gsm8k_split}.jsonl.gz", "question", "answer")
+    chosen = evenly(side, t0_rows, LONGEST[name]) + evenly(gsm8k, gsm8k_rows, LONGEST[name])
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
-    (HERE / "general/held_out.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    (HERE / f"general/{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 if __name__ == "__main__":
     published(Path(sys.argv[1]))
-    held_out(Path(sys.argv[1]))
+    general(Path(sys.argv[1]), "replay", "train", unseen=False, t0_rows=1000, gsm8k_rows=500)
+    general(Path(sys.argv[1]), "held_out", "test", unseen=True, t0_rows=150, gsm8k_rows=150)

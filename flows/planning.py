@@ -170,7 +170,8 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     yield "baseline-zero-shot", zero_shot
     few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
     yield "baseline-few-shot", few_shot
-    evidence = strategy.Evidence.of_baseline(spec, rows.train.rows, zero_shot.result, few_shot.result)
+    examples = few_shot.result.with_general_of(zero_shot.result)
+    evidence = strategy.Evidence.of_baseline(spec, rows.train.rows, zero_shot.result, examples)
     if strategy.decide(evidence).action != "sft":
         return
 
@@ -198,7 +199,7 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
             yield "dpo", aligned
             after = ask.scores(aligned.result.model, "validation")
             yield "after-dpo", after
-            baseline = strategy.best_baseline(zero_shot.result, few_shot.result, spec.task.kind)
+            baseline = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
             known: dict[str, Scores | None] = {"baseline": baseline, "previous": measured.result}
             if _judge(spec, "after_align", after.result, known).passed:
                 passed, model = True, aligned.result.model
@@ -227,7 +228,7 @@ class _Measuring:
             workspace=self.workspace,
             limit=limit,
             examples=self.rows.train if prompting == "few-shot" else None,
-            general_held_out=self.rows.general_held_out,
+            general_held_out=self.rows.general_held_out if prompting == "zero-shot" else None,
         )
 
 

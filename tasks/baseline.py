@@ -26,8 +26,6 @@ class Baseline(Frozen):
 def measure_baseline(run: Run, rows: CurateResult) -> Baseline:
     """Both ways of prompting, on the first rows of the validation split: two task runs."""
     base, limit = run.base, run.spec.evaluate.baseline_rows
-    return Baseline(
-        kind=run.spec.task.kind,
-        zero_shot=evaluate(run, base, rows, "validation", "baseline-zero-shot", "zero-shot", limit),
-        few_shot=evaluate(run, base, rows, "validation", "baseline-few-shot", "few-shot", limit),
-    )
+    zero_shot = evaluate(run, base, rows, "validation", "baseline-zero-shot", "zero-shot", limit)
+    few_shot = evaluate(run, base, rows, "validation", "baseline-few-shot", "few-shot", limit)
+    return Baseline(kind=run.spec.task.kind, zero_shot=zero_shot, few_shot=few_shot.with_general_of(zero_shot))

@@ -44,7 +44,7 @@ def evaluate(
             workspace=run.workspace,
             limit=limit,
             examples=rows.train if prompting == "few-shot" else None,
-            general_held_out=rows.general_held_out,
+            general_held_out=rows.general_held_out if prompting == "zero-shot" else None,
             progress=stage.progress,
             launch=_in_own_process,
         )

@@ -52,6 +52,15 @@ def refused(metric: str) -> Verdict:
     return Verdict(name="after_sft", passed=False, checks=(check,), summary="refused")
 
 
+def test_worked_examples_share_the_models_perplexity() -> None:
+    asked, shown = scores(slot_f1=0.2, perplexity=4.4), scores("few-shot", slot_f1=0.9)
+
+    both = shown.with_general_of(asked)
+
+    assert (both.metrics["perplexity"].value, both.metrics["slot_f1"].value) == (4.4, 0.9)
+    assert baseline(zero_shot=asked, few_shot=both, targets={"slot_f1": 0.8, "perplexity": 5}).action == "use_few_shot"
+
+
 def test_a_prompt_that_meets_every_target_is_used() -> None:
     decision = baseline(zero_shot=GOOD)
     assert decision.action == "use_prompt"

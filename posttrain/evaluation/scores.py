@@ -38,6 +38,11 @@ class Scores(Frozen):
     cut_prompts: int = Field(default=0, description="Prompts that lost their beginning to fit the model's context")
     seconds: float
 
+    def with_general_of(self, other: Scores) -> Scores:
+        """These scores with the other's perplexity: the same model's, however it is prompted."""
+        perplexity = {name: score for name, score in other.metrics.items() if name == "perplexity"}
+        return self.model_copy(update={"metrics": self.metrics | perplexity, "general": other.general})
+
 
 class Gain(Frozen):
     """Candidate minus reference over the same rows, signed so that more is better.

@@ -74,6 +74,8 @@ def _text(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
 def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     """Sections that cannot both be meant."""
     yield from _leaks(spec)
+    if spec.sft.optimizer == "muon" and spec.sft.method != "full":
+        yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
     for place, metric in _named_metrics(spec):
         kinds = METRICS[metric]
         if kinds and spec.task.kind not in kinds:

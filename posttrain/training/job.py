@@ -17,7 +17,10 @@ NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads
 
 # The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
 CODE = (
-    *(f"posttrain.training.{name}" for name in ("callbacks", "checkpoint", "head", "job", "order", "rows", "trainer")),
+    *(
+        f"posttrain.training.{name}"
+        for name in ("callbacks", "checkpoint", "head", "job", "muon", "order", "rows", "trainer")
+    ),
     "posttrain.prompts",
     "posttrain.models.load",
 )

@@ -9,7 +9,7 @@ Loss: mean negative log-likelihood of completion tokens (and their end-of-text t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
 from posttrain.process import serve
@@ -26,6 +26,8 @@ MODULE = "posttrain.training.sft"
 
 class SFTJob(TrainingJob):
     """`train` and `validation` have the columns id, source, system, prompt, completion."""
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
 
 def resolve(
@@ -48,6 +50,7 @@ def resolve(
         max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio if spec.warmup_ratio is None else spec.warmup_ratio,
         lr_scheduler_type=spec.lr_scheduler_type,
+        optimizer=spec.optimizer,
         weight_decay=spec.weight_decay,
         lora_dropout=spec.lora_dropout,
         seed=spec.seed,
@@ -77,7 +80,7 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from posttrain.training import trainer
+    from posttrain.training import muon, trainer
 
     progress(0, 1, "loading the model")
     trainer.prepare_process(job)
@@ -95,6 +98,7 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
             eval_dataset=held_out,
             processing_class=tokenizer,
             peft_config=trainer.adapter_config(job, model),
+            optimizers=(muon.of(model, job.learning_rate, job.weight_decay) if job.optimizer == "muon" else None, None),
         )
 
     return trainer.fit(

@@ -99,6 +99,7 @@ def test_the_digest_follows_decisions_and_ignores_comments(tmp_path: Path) -> No
         ),
         ("validate: {min_length: 9, max_length: 8}\n", ":6: validate: found min_length 9 above max_length 8; lower"),
         ("strategy: {targets: {slot_ff1: 1}}\n", "'slot_ff1', which is not measured; did you mean slot_f1?"),
+        ("sft: {optimizer: muon}\n", ":6: sft.optimizer: muon is for method: full, found method: lora"),
         ("strategy: {targets: {slot_f1: .inf}}\n", ":6: strategy.targets.slot_f1: found inf, expected a number"),
         (
             "strategy: {targets: {token_f1: 1}}\n",

@@ -21,15 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:Futur
 # Puts a fault into the training process: it dies, or fails to get memory, inside the optimizer step named.
 FAULT = """
 import os, signal
-import torch
-step = torch.optim.AdamW.step
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 taken = 0
-def faulty(self, *args, **kwargs):
+def faulty(*_):
     global taken
     taken += 1
     {fault}
-    return step(self, *args, **kwargs)
-torch.optim.AdamW.step = faulty
+register_optimizer_step_pre_hook(faulty)
 """
 DIES = "if taken == {at} and not os.path.exists('{flag}'): open('{flag}', 'w').close(); os.kill(0, signal.SIGKILL)"
 LACKS_MEMORY = (
@@ -50,13 +48,17 @@ def weights(ref: ModelRef) -> str:
 
 
 @pytest.mark.parametrize(
-    ("method", "at"),
-    [("full", 5), ("lora", 8)],  # 3 steps an epoch: inside the second, inside the third
+    ("given", "at"),
+    [
+        ({"method": "full"}, 5),
+        ({"method": "full", "optimizer": "muon"}, 5),
+        ({"method": "lora", "lora_rank": 8, "lora_dropout": 0.1}, 8),
+    ],  # 3 steps an epoch: inside the second, inside the third
 )
 def test_killed_and_resumed_is_bit_identical(
-    base: ModelRef, data: Any, recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Any, at: int
+    base: ModelRef, data: Any, recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, at: int
 ) -> None:
-    spec = SFTSpec(method=method, lora_rank=8, lora_dropout=0.1, save_steps=2)
+    spec = SFTSpec(**given, save_steps=2)
     three = recipe.model_copy(update={"num_train_epochs": 3})
     undisturbed = sft.train(base, data(20), data(10), spec, three, Workspace(tmp_path / "undisturbed")).result
 

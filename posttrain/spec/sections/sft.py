@@ -14,6 +14,11 @@ class SFTSpec(Frozen):
     method: Literal["full", "lora"] = setting(
         "lora", "Train every weight, or low-rank adapters (about 0.5 % of the weights).", source="S3"
     )
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw",
+        "muon learns faster where the base was pre-trained with it, and not otherwise; for method full only.",
+        source="TRL; arXiv 2502.16982, 2605.10468",
+    )
     learning_rate: float | None = setting(
         None, "Peak rate; empty: by model size and method. Too low beats too high.", source="S3, recipe", gt=0, le=1
     )
@@ -31,7 +36,7 @@ class SFTSpec(Frozen):
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = setting(
         "cosine", "How the rate falls after warm-up.", source="transformers"
     )
-    weight_decay: float = setting(0.0, "AdamW's.", source="TRL", ge=0, lt=1)
+    weight_decay: float = setting(0.0, "Of the optimizer, decoupled.", source="TRL", ge=0, lt=1)
     max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm.", source="TRL", gt=0)
     lora_rank: int = setting(64, "Rank of the adapters.", source="S3", ge=1)
     lora_alpha: int = setting(16, "Adapters are scaled by alpha / rank.", source="S3", ge=1)
