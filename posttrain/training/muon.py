@@ -23,10 +23,12 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 3
 # Makes a step as long as AdamW's usually is, so that AdamW's learning rates hold (2502.16982, section 2.2).
 ADAMW_STEP = 0.2
+# Embeddings, head, norms and biases take this share of the rate, as measured on the embedded model.
+SHARE_OF_OTHERS = 0.5
 
 
 class Muon(torch.optim.Optimizer):
-    """One learning rate for `matrices` (Muon) and `others` (AdamW); weight decay is decoupled, for matrices only."""
+    """Muon for `matrices` at rate `lr`, AdamW for `others` at half of it; weight decay is decoupled, for matrices only."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         groups = [
             {"params": list(matrices), "update": "muon", "weight_decay": weight_decay},
-            {"params": list(others), "update": "adamw", "weight_decay": 0.0},
+            {"params": list(others), "update": "adamw", "weight_decay": 0.0, "lr": lr * SHARE_OF_OTHERS},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": lr})
 

@@ -39,7 +39,7 @@ def test_a_step_is_as_long_as_the_rate_says() -> None:
 def test_what_is_no_inner_matrix_steps_as_adamw_does() -> None:
     generator = torch.Generator().manual_seed(2)
     mine, theirs = (torch.nn.Parameter(torch.ones(5, 3)) for _ in range(2))
-    ours = muon.Muon([], [mine], lr=0.01)
+    ours = muon.Muon([], [mine], lr=0.01 / muon.SHARE_OF_OTHERS)
     reference = torch.optim.AdamW([theirs], lr=0.01, betas=muon.BETAS, weight_decay=0.0)
     for _ in range(4):
         mine.grad = torch.randn(5, 3, generator=generator)
