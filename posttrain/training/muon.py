@@ -28,7 +28,7 @@ SHARE_OF_OTHERS = 0.5
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for `matrices` at rate `lr`, AdamW for `others` at half of it; weight decay is decoupled, for matrices only."""
+    """Muon for `matrices` at rate `lr`, AdamW for `others` at half of it; decoupled weight decay, matrices only."""
 
     def __init__(
         self,
