@@ -116,6 +116,7 @@ def project(root: Path, rows: int) -> Path:
 def environment(root: Path) -> dict[str, str]:
     """Nothing shared with the user's own Prefect or MLflow."""
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
+    quiet["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
     return {**os.environ, **quiet, "PREFECT_HOME": str(root / "prefect-home"), "THREADS": str(threads())}
 
 

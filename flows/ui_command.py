@@ -81,7 +81,8 @@ def serve(prefect_port: int | None, mlflow_port: int | None) -> None:
     """
     settle_environment()
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # serves MLflow's GenAI judges, not us
-    signal.signal(signal.SIGTERM, _interrupt)
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with Ctrl-C ignored
+        signal.signal(end, _interrupt)
     logs = _logs()
     prefect_url, mlflow_url = users_server(), _users_mlflow()
     servers: list[Server] = []

@@ -89,6 +89,8 @@ def small_project(root: Path) -> Project:
     (root / "small.yaml").write_text(SMALL_SPEC, encoding="utf-8")
     own = {
         "PREFECT_HOME": str(root / "prefect-home"),
+        # A flow without `posttrain` around it starts Prefect's own server, whose 20 s are too few for a slow machine.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "160",
         "PATH": os.environ["PATH"],

@@ -69,7 +69,9 @@ def _kill_after_first_checkpoint(flow: subprocess.Popen[str], workspace: Path) -
                     os.kill(child.pid, signal.SIGKILL)
                     return
         time.sleep(0.02)
-    raise AssertionError("no checkpoint was seen before SFT ended")
+    flow.kill()
+    output, _ = flow.communicate()
+    raise AssertionError(f"no checkpoint was seen before SFT ended: {output}")
 
 
 def _weights(stage: Path) -> str:

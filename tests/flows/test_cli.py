@@ -101,5 +101,5 @@ def test_durations_read_well(seconds: float, words: str) -> None:
 
 
 def test_numbers_and_rates_read_well() -> None:
-    assert [number(None), number(0.81234), number(2402.481)] == ["–", "0.812", "2,402.5"]
+    assert [number(None), number(0.81234), number(2402.481)] == ["–", "0.812", "2,402"]
     assert [rate(None), rate(12.34), rate(0.25)] == ["", "12.3/s", "4.0 s each"]
