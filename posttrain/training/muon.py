@@ -3,7 +3,7 @@
 The momentum of a matrix is replaced by the nearest matrix with orthonormal rows or columns, so that directions the
 gradient rarely points in are learnt too. Worth about half the tokens where the base was pre-trained with Muon, and
 little or worse where it was pre-trained with Adam (arXiv 2605.10468). `torch.optim.Muon` does the same for matrices
-alone and always in bfloat16, which CPUs without such instructions emulate a hundred times slower. Knows no trainer.
+alone and always in bfloat16, which CPUs without such instructions emulate, six times slower. Knows no trainer.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# Processors without instructions for 16 bits emulate them, a hundred times slower.
+# Processors without instructions for 16 bits emulate them, several times slower.
 HALF = torch.cpu._is_avx512_bf16_supported()
 # A word never carries the space before it, so a span is the same tokens in a sentence and between quotes:
 # that is what makes copying into JSON learnable at this size. What stands between words is one piece.
