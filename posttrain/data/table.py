@@ -37,6 +37,11 @@ class Table:
         return int(pq.read_metadata(self.path).num_rows)
 
     @property
+    def columns(self) -> list[str]:
+        """The names of the file's columns, in its order."""
+        return list(pq.read_schema(self.path).names)
+
+    @property
     def rows(self) -> int:
         """Rows that are there."""
         return self.stored if self.alive is None else int(self.alive.sum())
@@ -46,6 +51,17 @@ class Table:
         alive = np.ones(self.stored, bool) if self.alive is None else self.alive.copy()
         alive[np.asarray(positions, dtype=np.int64)] = False
         return replace(self, alive=alive)
+
+    def only(self, positions: Sequence[int] | np.ndarray) -> Table:
+        """The rows at these positions of the file, whether they were there or not."""
+        alive = np.zeros(self.stored, bool)
+        alive[np.asarray(positions, dtype=np.int64)] = True
+        return replace(self, alive=alive)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where in the file the rows that are there stand, ascending."""
+        return np.arange(self.stored) if self.alive is None else np.flatnonzero(self.alive)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = BATCH) -> Iterator[pl.DataFrame]:
         """The rows that are there, in order; only these columns, if given. Raises `DataError` for a broken file."""
