@@ -51,7 +51,6 @@ class Sieve:
 
     def __call__(self, rows: pl.DataFrame) -> Passed:
         """Clean a batch and run the row steps; a row that one step sets aside is not shown to the next."""
-        rows = rows.drop(Table.INDEX, strict=False)
         tidied, changed = self.clean.apply(rows)
         passed = Passed(tidied, changed=changed.height, examples={"clean": _changes(rows, changed)})
         for step in self.row_steps:
@@ -138,7 +137,8 @@ def _row_steps(
     with TableWriter(work, columns) as writer:
         for passed in engine.map(sieve, source.batches()):
             writer.write(passed.kept)
-            for gone in passed.aside:
+            if passed.aside:
+                gone = pl.concat(passed.aside).sort(Table.INDEX)  # so that the file does not depend on the batches
                 aside.write(gone.with_columns(split=pl.lit(part)))
             changed += passed.changed
             examples = merged([examples, passed.examples])
