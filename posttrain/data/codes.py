@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -57,7 +58,7 @@ def blocks(texts: pl.Series, size: int = BLOCK) -> Iterator[tuple[int, pl.Series
         return
     part = texts.str.len_chars().cum_sum().to_numpy() // size
     cuts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(texts)]
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         yield start, texts.slice(start, stop - start)
 
 
@@ -183,11 +184,11 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """start, start + 1, … for each start: `counts` numbers of each."""
     stops = np.cumsum(counts)
     total = int(stops[-1]) if len(stops) else 0
-    return np.arange(total) + np.repeat(starts - (stops - counts), counts)
+    return np.asarray(np.arange(total) + np.repeat(starts - (stops - counts), counts))
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
-    """Each number (uint64) scrambled so that all its bits are as good as random; one to one (MurmurHash3's last step)."""
+    """Each number (uint64) scrambled so that every bit is as good as random; one to one (the end of MurmurHash3)."""
     values = values ^ (values >> np.uint64(33))
     values *= np.uint64(0xFF51AFD7ED558CCD)
     values ^= values >> np.uint64(33)
