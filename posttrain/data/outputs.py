@@ -1,0 +1,121 @@
+"""The tables that the data stages left behind: which folders are a spec's, and what they set aside.
+
+Files are searched, not loaded: a filter goes down to Parquet, and only the rows that it lets through come up. Knows
+nothing of what becomes of a single row; runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from posttrain.artifacts import MANIFEST, Workspace
+from posttrain.spec.sections.curate import CurateSpec
+from posttrain.spec.sections.data import DataSpec
+from posttrain.spec.sections.validate import ValidateSpec
+
+ASIDE = ("quarantine", "warned", "dropped")
+"""The tables whose rows have a reason: `rule`, `value`, `threshold`, `split` and `twin`, of curation also `verdict`."""
+
+
+@dataclass(frozen=True)
+class DataStages:
+    """The folders of the data stages that last worked on a spec's rows; `curate` is None until it has."""
+
+    validate: Path
+    curate: Path | None = None
+
+    def tables(self) -> Iterator[tuple[str, Path]]:
+        """(stage, file) of every table of rows, in the order of the flow."""
+        for stage, folder in (("validate", self.validate), ("curate", self.curate)):
+            for path in sorted(folder.glob("*.parquet")) if folder else ():
+                yield stage, path
+
+
+def find_stages(workspace: Workspace, data: DataSpec, validate: ValidateSpec, curate: CurateSpec) -> DataStages | None:
+    """The finished data stages of a spec, or None: those with its settings first, then the newest.
+
+    Told by their manifests, so that it takes no time and still answers when a setting or a file has changed since.
+    """
+    wanted = {source.path for source in data.train}
+    made = [
+        found for found in _manifests(workspace.root, "validate") if wanted & _paths(found[1]["inputs"].get("sources"))
+    ]
+    later = _manifests(workspace.root, "curate")
+    best: tuple[tuple[Any, ...], DataStages] | None = None
+    for at, manifest, folder in made:
+        exact = (
+            manifest["inputs"].get("spec") == validate.model_dump(mode="json"),
+            wanted == _paths(manifest["inputs"]["sources"]),
+        )
+        train = manifest["result"]["train"]["fingerprint"]
+        following = [each for each in later if each[1]["inputs"].get("rows", {}).get("train") == train]
+        settings = curate.model_dump(mode="json")
+        following.sort(key=lambda each: (each[1]["inputs"].get("spec") == settings, each[0]))
+        chosen = DataStages(folder, following[-1][2] if following else None)
+        rank = (*exact, following[-1][0] if following else at)
+        if best is None or rank > best[0]:
+            best = rank, chosen
+    return best[1] if best else None
+
+
+def _manifests(root: Path, stage: str) -> list[tuple[float, dict[str, Any], Path]]:
+    """(when it was finished or last found, the manifest, its folder) of every finished stage of this name."""
+    found = []
+    for path in (root / "stages").glob(f"{stage}-*/{MANIFEST}"):
+        try:
+            found.append((path.stat().st_mtime, json.loads(path.read_text(encoding="utf-8")), path.parent))
+        except (OSError, ValueError):
+            continue  # being replaced by a run at this moment
+    return found
+
+
+def _paths(sources: Any) -> set[str]:
+    return {str(item["path"]) for item in (sources or {}).get("train", [])}
+
+
+# --- what was set aside -------------------------------------------------------------------------------------
+
+
+def counts(stages: DataStages) -> pl.DataFrame:
+    """How many rows each rule set aside, sent to review or warned of: stage, rule, verdict, split, rows."""
+    parts = [
+        part.group_by("stage", "rule", "verdict", "split").agg(rows=pl.len().cast(pl.Int64))
+        for part in _aside(stages, warned=True)
+    ]
+    if not parts:
+        return pl.DataFrame(
+            schema={**dict.fromkeys(("stage", "rule", "verdict", "split"), pl.String), "rows": pl.Int64}
+        )
+    order = pl.col("stage") != "validate", pl.col("verdict") == "warn", -pl.col("rows"), pl.col("rule")
+    return pl.concat(parts).sort(*order).collect(engine="streaming")
+
+
+def set_aside(
+    stages: DataStages, rule: str | None = None, limit: int | None = None, verdict: str | None = None
+) -> pl.DataFrame:
+    """Rows that were set aside or wait for review, with their reasons, `stage` and `verdict`; the first `limit`."""
+    parts = []
+    for part in _aside(stages, warned=verdict == "warn"):
+        part = part.filter(pl.col("rule") == rule) if rule else part
+        part = part.filter(pl.col("verdict") == verdict) if verdict else part
+        parts.append(part.limit(limit) if limit else part)
+    if not parts:
+        return pl.DataFrame(schema=dict.fromkeys(("id", "source", "rule", "value", "threshold"), pl.String))
+    together = pl.concat(parts, how="diagonal").collect(engine="streaming").fill_null("")
+    return together.head(limit) if limit else together
+
+
+def _aside(stages: DataStages, warned: bool) -> Iterator[pl.LazyFrame]:
+    for stage, path in stages.tables():
+        if path.stem not in ASIDE or (path.stem == "warned" and not warned):
+            continue
+        table = pl.scan_parquet(path)
+        names = table.collect_schema().names()
+        said = pl.lit("warn") if path.stem == "warned" else pl.col("verdict") if "verdict" in names else pl.lit("drop")
+        yield table.with_columns(stage=pl.lit(stage), verdict=said)
