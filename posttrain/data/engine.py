@@ -27,6 +27,15 @@ class Engine(Protocol):
         """`function` of each item, in order. The function must pickle: a module's function or a frozen dataclass."""
 
 
+def open_engine(name: str, workers: int) -> Engine:
+    """The engine that a spec names ("local", "ray"). Raises `SpecError` when Ray is asked for and not installed."""
+    if name == "ray":
+        from posttrain.data.ray_engine import RayEngine
+
+        return RayEngine()
+    return Local(workers)
+
+
 class Local:
     """This machine: inline for a few batches, worker processes for many."""
 

@@ -63,12 +63,12 @@ class Table:
         """Where in the file the rows that are there stand, ascending."""
         return np.arange(self.stored) if self.alive is None else np.flatnonzero(self.alive)
 
-    def batches(self, columns: Sequence[str] | None = None, size: int = BATCH) -> Iterator[pl.DataFrame]:
+    def batches(self, columns: Sequence[str] | None = None, size: int | None = None) -> Iterator[pl.DataFrame]:
         """The rows that are there, in order; only these columns, if given. Raises `DataError` for a broken file."""
         at = 0
         try:
             with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(size, columns=list(columns) if columns is not None else None):
+                for batch in file.iter_batches(size or BATCH, columns=list(columns) if columns is not None else None):
                     frame = pl.DataFrame(pa.table(batch))
                     index = pl.int_range(at, at + batch.num_rows, dtype=pl.Int64, eager=True).alias(self.INDEX)
                     frame = frame.with_columns(index)

@@ -121,7 +121,7 @@ def test_a_restored_row_goes_on(tmp_path: Path) -> None:
 def test_batches_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     whole = run(tmp_path)
     batches = Table.batches
-    monkeypatch.setattr(Table, "batches", lambda self, columns=None, size=0: batches(self, columns, batch))
+    monkeypatch.setattr(Table, "batches", lambda self, columns=None, size=None: batches(self, columns, batch))
     parts = run(tmp_path)
     assert parts[0].equals(whole[0])
     assert parts[1].equals(whole[1])
