@@ -47,8 +47,9 @@ class Reason:
 class Story:
     """A row from its line in a file to where it is now.
 
-    `texts` are those of the file, `tidied` those that curation made of them ({} when it changed none). `passed` is
-    (stage, table): where each stage left the row. `words` are people's, each with whether it still holds.
+    `texts` are those of the file, `tidied` those that curation changed, as it left them. `passed` is (stage, table):
+    where each stage left the row. `words` are people's, each with whether it still holds; `restored` says that by them
+    the row passes every rule that set it aside, from the next run on.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Story:
     passed: tuple[tuple[str, str], ...]
     reasons: tuple[Reason, ...]
     words: tuple[tuple[RowVerdict, bool], ...]
+    restored: bool
     places: tuple[str, ...]
 
 
@@ -76,9 +78,10 @@ def why(key: str, stages: DataStages, verdicts: Sequence[RowVerdict] = ()) -> St
         if table in ASIDE
     )
     first, last = found[0][2], found[-1][2]
-    mine = [word for word in verdicts if word.id == row_id]
-    holds = Verdicts.of(mine).holding(last)
-    everyone = [(word, True) for word in verdicts if word.id == EVERY and word.rule in {each.rule for each in reasons}]
+    said = Verdicts.of(verdicts)
+    holds = iter(said.holding(last))
+    rules = [each.rule for each in reasons if each.verdict != "warn"]
+    words = [word for word in verdicts if word.id == row_id or (word.id == EVERY and word.rule in rules)]
     return Story(
         id=row_id,
         source=first["source"],
@@ -86,7 +89,8 @@ def why(key: str, stages: DataStages, verdicts: Sequence[RowVerdict] = ()) -> St
         tidied={name: last.get(name, "") for name in TEXTS if last.get(name, "") != first.get(name, "")},
         passed=tuple((stage, table) for stage, table, _ in splits),
         reasons=reasons,
-        words=(*everyone, *zip(mine, holds, strict=True)),
+        words=tuple((word, word.id == EVERY or next(holds)) for word in words),
+        restored=bool(rules) and all(said.restores(pl.DataFrame([last]), rule).all() for rule in rules),
         places=places(found, stages),
     )
 
@@ -111,8 +115,10 @@ def resolve(key: str, stages: DataStages) -> str:
             f"{key}: no such row in the last run, expected an id, its beginning, or file:line as the data files count; "
             "`posttrain rows list` shows some, and a row of a file that has changed since needs a new run"
         )
-    shown = ", ".join(f"{name} ({known[name]})" for name in sorted(known)[:SHOWN_CANDIDATES])
-    raise DataError(f"{key}: {len(known):,} rows begin so, expected one; add digits: {shown}, …")
+    shown = [f"{name} ({known[name]})" for name in sorted(known)]
+    more = ", …" if len(shown) > SHOWN_CANDIDATES else ""
+    listed = ", ".join(shown[:SHOWN_CANDIDATES])
+    raise DataError(f"{key}: fits {len(known):,} rows, expected one; give more of the id or path: {listed}{more}")
 
 
 Found = tuple[str, str, dict[str, str]]

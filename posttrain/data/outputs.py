@@ -84,31 +84,30 @@ def _paths(sources: Any) -> set[str]:
 
 def counts(stages: DataStages) -> pl.DataFrame:
     """How many rows each rule set aside, sent to review or warned of: stage, rule, verdict, split, rows."""
-    parts = [
-        part.group_by("stage", "rule", "verdict", "split").agg(rows=pl.len().cast(pl.Int64))
-        for part in _aside(stages, warned=True)
-    ]
-    if not parts:
-        return pl.DataFrame(
-            schema={**dict.fromkeys(("stage", "rule", "verdict", "split"), pl.String), "rows": pl.Int64}
-        )
+    keys = ("stage", "rule", "verdict", "split")
+    parts = [part.group_by(*keys).agg(rows=pl.len().cast(pl.Int64)) for part in _aside(stages, warned=True)]
     order = pl.col("stage") != "validate", pl.col("verdict") == "warn", -pl.col("rows"), pl.col("rule")
     return pl.concat(parts).sort(*order).collect(engine="streaming")
 
 
 def set_aside(
-    stages: DataStages, rule: str | None = None, limit: int | None = None, verdict: str | None = None
+    stages: DataStages,
+    rule: str | None = None,
+    limit: int | None = None,
+    verdict: str | None = None,
+    split: str | None = None,
+    row_id: str | None = None,
 ) -> pl.DataFrame:
-    """Rows that were set aside or wait for review, with their reasons, `stage` and `verdict`; the first `limit`."""
-    parts = []
-    for part in _aside(stages, warned=verdict == "warn"):
-        part = part.filter(pl.col("rule") == rule) if rule else part
-        part = part.filter(pl.col("verdict") == verdict) if verdict else part
-        parts.append(part.limit(limit) if limit else part)
-    if not parts:
-        return pl.DataFrame(schema=dict.fromkeys(("id", "source", "rule", "value", "threshold"), pl.String))
-    together = pl.concat(parts, how="diagonal").collect(engine="streaming").fill_null("")
-    return together.head(limit) if limit else together
+    """Rows that were set aside or wait for review, with their reasons, `stage` and `verdict`; the first `limit`.
+
+    Rows that were only warned of are among them when `verdict` is "warn".
+    """
+    wanted = {"rule": rule, "verdict": verdict, "split": split, "id": row_id}
+    fits = [pl.col(name) == value for name, value in wanted.items() if value is not None]
+    parts = [part.filter(*fits) for part in _aside(stages, warned=verdict == "warn")]
+    together = pl.concat([part.limit(limit) if limit else part for part in parts], how="diagonal")
+    found = together.collect(engine="streaming").fill_null("")
+    return found.head(limit) if limit else found
 
 
 def _aside(stages: DataStages, warned: bool) -> Iterator[pl.LazyFrame]:

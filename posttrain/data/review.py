@@ -28,7 +28,7 @@ REASON = ("id", "source", "rule", "value", "threshold", "twin")
 ASKED = ("verdict", "note", "edited")
 """Columns for people to fill in: keep, drop or edit; why; the new answer."""
 WORDS = ("keep", "drop", "edit", "restore")
-FORMULA = r"^[=+\-@\t\r]"
+FORMULA = r"^([=+\-@\t\r])"
 """A cell that begins so is a formula to a spreadsheet, and rows come from anywhere."""
 DIGEST = "sha256:"
 """Before a content in the file: sixteen digits alone may look like a number to a spreadsheet, which would round it."""
@@ -104,9 +104,7 @@ def _spot_check(stages: DataStages, verdicts: Verdicts, share: float) -> pl.Data
 def write(rows: pl.DataFrame, path: Path) -> None:
     """Write the queue as .csv (for spreadsheets: UTF-8 with its mark, formulas disarmed) or .jsonl."""
     if _kind(path) == "csv":
-        cell = pl.col(pl.String)
-        disarmed = pl.when(cell.str.contains(FORMULA)).then("'" + cell).otherwise(cell)
-        text = "\ufeff" + rows.with_columns(disarmed).write_csv()
+        text = "\ufeff" + rows.with_columns(pl.col(pl.String).str.replace(FORMULA, "'${1}")).write_csv()
     else:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.iter_rows(named=True))
     path.parent.mkdir(parents=True, exist_ok=True)
