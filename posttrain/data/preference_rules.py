@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from posttrain.data.json_columns import decoded
+
 _WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[\p{L}\p{N}]+"
 """A word as in `text.words`: each Chinese or Japanese character counts as one."""
 
@@ -174,18 +176,8 @@ def role_problems(messages: pl.Series) -> pl.Series:
 
 def _roles(messages: pl.Series) -> pl.Series:
     """List of roles of each conversation; null where it cannot be read."""
-    shape = pl.List(pl.Struct({"role": pl.String}))
-    try:
-        decoded = messages.str.json_decode(shape)
-    except pl.exceptions.ComputeError:  # one bad value spoils the batch: read its rows one by one
-        return pl.Series([_readable_roles(text) for text in messages.to_list()], dtype=pl.List(pl.String))
-    return decoded.list.eval(pl.element().struct.field("role"))
-
-
-def _readable_roles(text: str) -> list[str] | None:
-    turns = _turns(text)
-    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
-    return [str(role) for role in roles] if turns and len(roles) == len(turns) else None
+    turns = decoded(messages, pl.List(pl.Struct({"role": pl.String})))
+    return turns.list.eval(pl.element().struct.field("role"))
 
 
 def _turns(text: str) -> list[object]:
