@@ -1,0 +1,128 @@
+"""From prompts to calls, and from answers to candidate rows with all that tells where they came from. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from posttrain.artifacts import digest
+from posttrain.data.rows import Row
+from posttrain.data.synthetic import calls, demonstrations
+from posttrain.data.synthetic.answers import Fault, fault, without_thought
+from posttrain.data.synthetic.budget import cost
+from posttrain.data.synthetic.calls import Answer, Call, Failed, Outcome, billed
+from posttrain.data.synthetic.spot_check import SYNTHETIC
+from posttrain.prompts import Message, few_shot
+from posttrain.spec.sections.synthetic import DistillSpec
+
+PROVENANCE = ("origin", "parent", "teacher", "teacher_call", "teacher_cost", "rationale")
+"""Columns beyond a row's own. `teacher` is the model that the endpoint says answered, `teacher_call` a digest of what
+it was asked, `teacher_cost` the answer's price, `parent` the id of the prompt's row."""
+
+EXPECTED = "expected"
+"""The known completion of a prompt, for reward functions."""
+
+
+def asked_of(prompts: pl.DataFrame, instruction: str) -> pl.DataFrame:
+    """Rows as prompts: the instruction where they have no system message, their completion as `expected`.
+
+    Raises: pl.exceptions.ColumnNotFoundError without id, source and prompt.
+    """
+    lacking = [pl.lit("").alias(name) for name in ("system", "completion") if name not in prompts.columns]
+    rows = prompts.with_columns(lacking).with_columns(
+        system=pl.when(pl.col("system") == "").then(pl.lit(instruction)).otherwise(pl.col("system")),
+    )
+    columns = ["id", "source", "system", "prompt", *(n for n in rows.columns if n not in _FIRST), EXPECTED]
+    return rows.rename({"completion": EXPECTED}).select(dict.fromkeys(columns))
+
+
+_FIRST = ("id", "source", "system", "prompt", "completion", EXPECTED, *PROVENANCE)
+
+
+def calls_of(prompts: pl.DataFrame, known: pl.DataFrame, spec: DistillSpec, instruction: str) -> list[Call]:
+    """The calls for these prompts, `spec.samples` each, one after the other; `known` rows serve as worked examples."""
+    ready = known.height and spec.examples
+    shown = asked_of(known, instruction).rename({EXPECTED: "completion"}) if ready else known
+    pool = demonstrations.pool([shown], instruction, spec.teacher.seed) if ready else ()
+    made = []
+    for row in prompts.iter_rows(named=True):
+        turns = _turns(row, pool, spec)
+        made += [Call(turns, sample) for sample in range(spec.samples)]
+    return made
+
+
+def _turns(row: Mapping[str, str], pool: Sequence[Row], spec: DistillSpec) -> tuple[Message, ...]:
+    """The row's question: its conversation up to the last user turn, or its prompt behind worked examples."""
+    earlier = _question(row)
+    if not earlier:
+        examples = demonstrations.draw(pool, row, spec.examples, 1.0, spec.teacher.seed) if pool else []
+        return tuple(few_shot(examples, row["system"], row["prompt"]))
+    if earlier[0]["role"] != "system" and row["system"]:
+        earlier = [{"role": "system", "content": row["system"]}, *earlier]
+    return tuple(earlier)
+
+
+def _question(row: Mapping[str, str]) -> list[Message]:
+    turns: list[Message] = json.loads(row["messages"]) if row.get("messages") else []
+    while turns and turns[-1]["role"] == "assistant":
+        turns.pop()
+    return turns
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows in the order of the calls, and the faults of some: (position, what is wrong)."""
+
+    rows: pl.DataFrame
+    faults: tuple[tuple[int, Fault], ...]
+
+
+def rows_of(
+    prompts: pl.DataFrame, asked: Sequence[Call], outcomes: Sequence[Outcome | None], spec: DistillSpec, teacher: str
+) -> Candidates:
+    """A row for each call that was made; `teacher` is the name for the rows' source."""
+    rows: list[Row] = []
+    faults: list[tuple[int, Fault]] = []
+    parents = (row for row in prompts.iter_rows(named=True) for _ in range(spec.samples))
+    for number, (parent, call, outcome) in enumerate(zip(parents, asked, outcomes, strict=True), 1):
+        if outcome is None:
+            continue
+        answer, wrong = _read(outcome, spec)
+        if wrong:
+            faults.append((len(rows), wrong))
+        rows.append(_row(parent, call, answer, spec, f"teacher:{teacher}#{number}"))
+    columns = list(dict.fromkeys([*("id", "source", "system", "prompt", "completion"), *prompts.columns, *PROVENANCE]))
+    values = {name: [row[name] for row in rows] for name in columns}
+    return Candidates(pl.DataFrame(values, schema=dict.fromkeys(columns, pl.String)), tuple(faults))
+
+
+def _read(outcome: Outcome, spec: DistillSpec) -> tuple[Answer, Fault | None]:
+    if isinstance(outcome, Failed):
+        return Answer(""), Fault("failed", outcome.why, "an answer")
+    answer = without_thought(outcome)
+    return answer, fault(answer, spec.teacher.keep_refusals)
+
+
+def _row(parent: Mapping[str, str], call: Call, answer: Answer, spec: DistillSpec, source: str) -> Row:
+    body = calls.request(spec.teacher, call)
+    name = calls.key(spec.teacher.model, body, call.sample)
+    made = {
+        **parent,
+        "id": digest([name, answer.text]),
+        "source": source,
+        "completion": answer.text.strip(),
+        "origin": SYNTHETIC,
+        "parent": parent["id"],
+        "teacher": answer.model or spec.teacher.model,
+        "teacher_call": name,
+        "teacher_cost": f"{cost(spec.teacher, billed(answer)):.6f}",
+        "rationale": answer.rationale,
+    }
+    if turns := _question(parent):
+        made["messages"] = json.dumps(
+            [*turns, {"role": "assistant", "content": made["completion"]}], ensure_ascii=False
+        )
+    return made
