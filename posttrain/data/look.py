@@ -5,47 +5,78 @@ Reads the head of each file only, so it takes milliseconds. Knows nothing of rul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from posttrain.data import labels
-from posttrain.data.files import read
-from posttrain.data.load import file_of, shape_of, to_row
+from posttrain.data.files import row_count
+from posttrain.data.formats import RowKind
+from posttrain.data.formats.rating_lines import by_answer
+from posttrain.data.load import Block, parse, refusing_unreadable
 from posttrain.data.rows import Row, shorten
+from posttrain.data.sources import PLAIN_TEXT, Reading, reading, settings
 from posttrain.errors import DataError
 from posttrain.spec.sections.data import DataSpec, Source
 from posttrain.spec.sections.task import TaskSpec
 
-HEAD = 256 * 1024
 SPLITS = ("train", "test", "general", "general_held_out")
 LABELLED = ("train", "test")
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What a first look saw: the format, the row count (None when only a part was read), columns, the first row."""
+    """What a first look saw: format and kind of row, the row count (None when only a part was read), columns, a row.
+
+    `settings` are the keys of a source in the spec that say the same without looking.
+    """
 
     path: str
     format: str
+    kind: RowKind
     rows: int | None
     columns: tuple[str, ...]
     example: Row
+    files: int
+    settings: Mapping[str, str | list[str]]
 
 
-def look(source: Source, root: Path, task: TaskSpec | None = None, where: str = "data.train[0]") -> SourceSummary:
-    """Look at one file. Raises `DataError` as loading it would, as far as its head (256 KiB) can tell.
+def look(
+    source: Source, root: Path, task: TaskSpec | None = None, where: str = "data.train[0]", plain_text: bool = False
+) -> SourceSummary:
+    """Look at one source. Raises `DataError` as loading it would, as far as the head of its first file can tell.
 
     With a task, at least one of the first rows must be a label of its kind.
     """
-    file = file_of(source, root, where)
-    records, whole = read(file, HEAD)
-    format, names = shape_of(records, source, file)
-    rows = [row for row, problem in (to_row(record, file, format, names) for record in records) if not problem]
-    if task and rows and task.kind in labels.JSON_KINDS:
-        _check_labels(rows, task.kind)
-    columns = tuple(dict.fromkeys(name for record in records[:100] for name in record.columns))
-    example = rows[0] if rows else to_row(records[0], file, format, names)[0]
-    return SourceSummary(source.path, format, len(records) if whole else None, columns, example)
+    found = reading(source, root, where, plain_text)
+    rows = _rows(found)
+    sound = rows.filter(pl.col("problem_rule") == "").to_dicts()
+    if task and sound and task.kind in labels.JSON_KINDS and "completion" in rows.columns:
+        _check_labels(sound, task.kind)
+    return SourceSummary(
+        path=source.path,
+        format=found.shape.format,
+        kind=found.shape.kind,
+        rows=_count(found, rows.height),
+        columns=found.present,
+        example=(sound or rows.to_dicts())[0],
+        files=len(found.origins),
+        settings=settings(found),
+    )
+
+
+def _rows(found: Reading) -> pl.DataFrame:
+    block = Block(found.origins[0].shown, found.shape, found.shape.kind, found.head)
+    frames = list(refusing_unreadable([parse(block)]))
+    return pl.concat(by_answer(frames)) if "annotator" in found.shape.columns else frames[0]
+
+
+def _count(found: Reading, read: int) -> int | None:
+    if len(found.origins) > 1 or ("annotator" in found.shape.columns and not found.whole):
+        return None
+    return read if found.whole else row_count(found.origins[0])
 
 
 def _check_labels(rows: list[Row], kind: str) -> None:
@@ -58,9 +89,9 @@ def _check_labels(rows: list[Row], kind: str) -> None:
 
 
 def preflight(data: DataSpec, task: TaskSpec, root: Path) -> list[SourceSummary]:
-    """Look at every file of the spec, in the order train, test, general, general_held_out. Raises `DataError`."""
+    """Look at every source of the spec, in the order train, test, general, general_held_out. Raises `DataError`."""
     return [
-        look(source, root, task if split in LABELLED else None, f"data.{split}[{index}]")
+        look(source, root, task if split in LABELLED else None, f"data.{split}[{index}]", split in PLAIN_TEXT)
         for split in SPLITS
         for index, source in enumerate(getattr(data, split))
     ]

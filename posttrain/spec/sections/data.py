@@ -9,17 +9,58 @@ from pydantic import BeforeValidator
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, setting
 
+REMOTE = (
+    "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "hf", "http", "https", "hdfs", "webhdfs", "ftp",
+    "sftp", "memory",
+)  # fmt: skip
+"""Kinds of address that a source may have. `file://` and the like are left out: files lie inside the project."""
+
+Format = Literal[
+    "auto", "prompt_completion", "messages", "alpaca", "sharegpt", "intent_slots", "text",
+    "preference", "comparison", "unpaired", "rating",
+]  # fmt: skip
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_names, json_schema_input_type=str | list[str])]
+
 
 class Source(Frozen):
-    """One data file. In a spec a bare path stands for a source with every default."""
+    """A data file, a folder of them, an address, or a data set of the Hugging Face hub. A bare path stands for a source
+    with every default. `prompt` and the keys from `chosen` on name columns; empty, they are found by looking."""
 
-    path: str = required("File inside the project's folder (.jsonl, .json, .csv, .parquet; .gz is fine).", min_length=1)
-    format: Literal["auto", "prompt_completion", "messages", "alpaca", "sharegpt", "intent_slots"] = setting(
+    path: str = required(
+        "File or folder inside the project (.jsonl, .json, .csv, .tsv, .parquet, .arrow; .gz and .zst are fine), an "
+        "address (s3://, gs://, https://, …), or a data set on the hub (owner/name).",
+        min_length=1,
+    )
+    format: Format = setting(
         "auto", "Shape of a row; auto looks at the first rows.", source="TRL, Alpaca, ShareGPT, SNIPS"
     )
-    prompt: str | None = setting(None, "Column of the prompt; empty: as the format says.")
-    completion: str | None = setting(None, "Column of the completion; empty: as the format says.")
+    split: str | None = setting(None, "Of a hub data set, or of a folder of several splits; empty: the only one.")
+    name: str | None = setting(None, "Configuration of a hub data set.", source="datasets")
+    revision: str | None = setting(
+        None, "Branch, tag or commit of a hub data set; empty: the newest.", source="datasets"
+    )
     encoding: str = setting("utf-8", "Text encoding of the file; rows that do not decode are quarantined.")
+    prompt: str | None = setting(None, "Column of the prompt.")
+    completion: str | None = setting(None, "Column of the completion.")
+    system: str | None = setting(None, "Column of the system message.")
+    messages: str | None = setting(None, "Column of the conversation, a list of turns.")
+    chosen: str | None = setting(None, "Column of the better answer.", source="TRL")
+    rejected: str | None = setting(None, "Column of the worse answer.", source="TRL")
+    label: str | None = setting(None, "Column that says whether an answer is good (unpaired).", source="TRL")
+    ratings: Names = setting([], "Column, or columns, of the annotators' ratings.", source="S3")
+    annotator: str | None = setting(None, "Column of the annotator, where each line holds one rating.", source="S3")
+    keep: Names = setting([], "Further columns to keep with each row, as text.")
+
+    @property
+    def remote(self) -> bool:
+        """Whether the path is an address."""
+        return "://" in self.path
 
 
 def _source(value: Any) -> Any:
