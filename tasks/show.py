@@ -5,10 +5,15 @@ Knows nothing of the terminal or the report, which draw the same objects their o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_markdown_artifact
+
+from posttrain.data.rows import shorten
+from posttrain.report import FunnelRow, RuleRow
+from posttrain.report import funnel as drawing
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
@@ -37,20 +42,46 @@ def _cell(value: object) -> str:
 
 def validation(result: ValidateResult) -> str:
     """Rows in and out, and each rule's count with an example."""
-    rows = [(rule.rule, rule.severity, rule.split, rule.rows, rule.example) for rule in result.rules]
+    rows = [
+        (rule.rule, rule.severity, rule.split, f"{rule.rows:,}", _plain(rule.example))
+        for rule in sorted(result.rules, key=lambda rule: (rule.severity == "warn", -rule.rows))
+    ]
     return (
-        f"**{result.rows_in:,}** training rows in, **{result.rows_out:,}** out; "
+        f"**{result.rows_in:,}** rows in, **{result.rows_out:,}** out; "
         f"quarantined rows: `{result.quarantine.uri}`; Data Docs: `{result.data_docs}`\n\n"
-        + table(("rule", "severity", "split", "rows", "example"), rows)
+        + table(("rule", "then", "split", "rows", "for example"), rows)
+        + "\n\nMore of a rule's rows: `posttrain rows list SPEC --rule RULE`"
     )
 
 
-def funnel(result: CurateResult) -> str:
-    """Rows in and out of each curation step, with its reason."""
+def funnel(result: CurateResult, validated: ValidateResult | None = None) -> str:
+    """The picture, rows in and out per rule and step, and up to ten examples of each."""
+    found = steps(result, validated)
     rows = [
-        (step.step, step.rows_in, step.rows_out, step.rows_out - step.rows_in, step.reason) for step in result.funnel
+        (step.stage, step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", step.in_words, _plain(step.reason))
+        for step in found
     ]
-    return table(("step", "rows in", "rows out", "change", "reason"), rows)
+    examples = [
+        f"**{step.step}**\n\n" + "\n".join(f"- {_plain(example)}" for example in step.examples)
+        for step in found
+        if step.examples
+    ]
+    image = f"![{drawing.summary(found)}]({drawing.data_uri(drawing.picture(found))})" if found else ""
+    head = ("stage", "step", "rows in", "rows out", "of them", "reason")
+    return "\n\n".join([image, table(head, rows), "### Examples", *examples])
+
+
+def steps(result: CurateResult, validated: ValidateResult | None = None) -> tuple[drawing.Station, ...]:
+    """The funnel as `posttrain.report.funnel` draws it and as `funnel.table` gives it to MLflow."""
+    return drawing.stations(
+        [RuleRow.model_validate(rule) for rule in (validated.rules if validated else ())],
+        [FunnelRow.model_validate(step) for step in result.funnel],
+    )
+
+
+def _plain(text: str) -> str:
+    """Text of a row, of which neither markdown nor HTML may be made: it must not load a picture or pose as a link."""
+    return re.sub(r"([\\`*_{}\[\]<>()#!~&])", r"\\\1", shorten(text, 120))
 
 
 def scores(measured: Sequence[Scores]) -> str:

@@ -22,13 +22,14 @@ class Copied(Frozen):
 
 
 class FunnelRow(Copied):
-    """One curation step; `posttrain.data.curate.FunnelStep` fits."""
+    """One curation step; `posttrain.data.curate.FunnelStep` fits. `review`: rows of the difference sent to review."""
 
     step: str
     rows_in: int
     rows_out: int
     reason: str
     examples: tuple[str, ...] = ()
+    review: int = 0
 
 
 class RuleRow(Copied):
@@ -39,6 +40,8 @@ class RuleRow(Copied):
     rows: int
     split: str
     example: str = ""
+    examples: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class CurvePoint(Copied):

@@ -6,7 +6,6 @@ where the numbers come from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from posttrain.evaluation.metrics import METRICS
 from posttrain.gates import Verdict
 from posttrain.report.charts import LineChart, Strip, line_chart, strip
 from posttrain.report.content import ReportInput, ScoreLine, TrainingCurve
+from posttrain.report.funnel import draw, in_funnel, stations, summary
+from posttrain.report.templates import environment, words
 from posttrain.strategy import Decision
-from posttrain.wording import duration, number
+from posttrain.wording import number
 
 ACTIONS = {
     "use_prompt": "keep the prompt",
@@ -66,28 +67,26 @@ class Tile:
 
 def render(report: ReportInput) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("posttrain", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "duration": duration, "words": words, "tidy": tidy}
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        path=path(report),
-        preference=preference(report),
-        tiles=tiles(report),
-        charts=[(curve, charts(curve)) for curve in report.curves],
-        strips=strips(report.scores, report.targets),
-        peers=peers(report),
-        gates=GATES,
-        most_rows=max([1, *(max(step.rows_in, step.rows_out) for step in report.funnel)]),
-        seconds=sum(stage.seconds for stage in report.stages if not stage.reused),
-        longest=max([1e-9, *(stage.seconds for stage in report.stages)]),
+    steps = stations(report.rules, report.funnel)
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            steps=steps,
+            stream=draw(steps),
+            story=summary(steps),
+            elsewhere=[rule for rule in report.rules if not (steps and in_funnel(rule))],
+            path=path(report),
+            preference=preference(report),
+            tiles=tiles(report),
+            charts=[(curve, charts(curve)) for curve in report.curves],
+            strips=strips(report.scores, report.targets),
+            peers=peers(report),
+            gates=GATES,
+            seconds=sum(stage.seconds for stage in report.stages if not stage.reused),
+            longest=max([1e-9, *(stage.seconds for stage in report.stages)]),
+        )
     )
 
 
@@ -174,20 +173,6 @@ def peers(report: ReportInput) -> list[Strip]:
             ranked = sorted([ours, *rows], key=lambda row: -row[1])
             drawn.append(strip(metric, _meaning(metric), ranked, None))
     return drawn
-
-
-def words(name: str) -> str:
-    """`slot_f1` → slot F1, `valid_json` → valid JSON."""
-    return name.replace("_", " ").replace("f1", "F1").replace("json", "JSON")
-
-
-def tidy(text: str) -> str:
-    """JSON on several lines, so that long outputs can be compared by eye; anything else as it is."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return json.dumps(value, ensure_ascii=False, indent=1) if isinstance(value, dict | list) else text
 
 
 def _decided(decision: Decision) -> PathStep:
