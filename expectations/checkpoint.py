@@ -1,77 +1,66 @@
-"""Run a suite on rows and keep what it says: one report a check, and Data Docs for all of them.
+"""Run expectations on rows and keep what Great Expectations says: one report a check, and Data Docs for all of them.
 
 Knows nothing of specs, severities or quarantine; says only which row breaks which expectation.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from expectations import FOLDER, docs, register
+from expectations import docs, register
+from posttrain.data.rules.builtin import Between, numbers
+from posttrain.data.rules.expectation import Expectation
+from posttrain.data.rules.registry import TWINS, nearest, rule_for
 from posttrain.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+INDEX = ("id", "source")
+_RESULT = {"result_format": "COMPLETE", "unexpected_index_column_names": list(INDEX)}
 _SITE = {
     "class_name": "SiteBuilder",
     "show_how_to_buttons": False,
     "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
 }
+# They look at single rows by the shape of their results, and yet at neighbors or at the whole column.
+_NOT_ROW_WISE = (
+    "expect_column_values_to_be_unique",
+    "expect_compound_columns_to_be_unique",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_decreasing",
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_not_be_outliers",
+)
 
 
 @dataclass(frozen=True)
 class Broken:
-    """An expectation that rows break: the rule it stands for, its own severity, the ids of the rows.
+    """An expectation that does not hold: its place among those that were run, and the ids of the rows that break it.
 
     `ids` is empty when the expectation is about the table as a whole; `observed` says what was found.
     """
 
-    rule: str
-    expectation: str
-    severity: str
+    place: int
+    expectation: Expectation
     ids: tuple[str, ...]
     observed: str
-    description: str = ""
 
     def describe(self) -> str:
         """The expectation and what was found, in words."""
         found = f"{len(self.ids):,} rows" if self.ids else f"found {self.observed}"
-        return f"{self.rule}: {found}. {self.description or self.expectation}"
-
-
-def suite_path(name: str, root: Path) -> Path:
-    """The file of a suite: a name in this folder, or a path from `root`. Raises `DataError` when there is none."""
-    path = root / name if name.endswith(".json") else FOLDER / f"{name}.json"
-    if path.is_file():
-        return path
-    known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json")))
-    raise DataError(
-        f"validate.suite: found {name!r}, which is no file; use one of {known}, or the path of a .json file"
-    )
-
-
-def read_suite(path: Path) -> dict[str, Any]:
-    """A suite's JSON. Raises `DataError` when it is none, naming the line."""
-    try:
-        suite = json.loads(path.read_text(encoding="utf-8"))
-        kinds = [item["type"] for item in suite["expectations"]]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: invalid JSON ({error.msg}); mend the suite") from error
-    except (KeyError, TypeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f'{path}: expected {{"name": …, "expectations": [{{"type": …, "kwargs": …}}]}}; mend the suite'
-        ) from error
-    return {"name": path.stem, **suite} if kinds else suite
+        return f"{self.expectation.rule}: {found}. {self.expectation.description or self.expectation.type}"
 
 
 class Checkpoint:
-    """One suite, an ephemeral Great Expectations context and its Data Docs in a folder."""
+    """An ephemeral Great Expectations context, and its Data Docs in a folder."""
 
-    def __init__(self, suite: Mapping[str, Any], folder: Path) -> None:
-        """Raises `DataError` when the suite uses an expectation or an argument that does not exist."""
+    def __init__(self, folder: Path) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         register()
         import great_expectations as gx
@@ -85,70 +74,129 @@ class Checkpoint:
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())}
         site: Any = {**_SITE, "store_backend": store}
         self.context.add_data_docs_site("posttrain", site)
-        # One by one: given all at once, Great Expectations leaves out a wrong one and only logs it.
-        self.suite = gx.ExpectationSuite(name=str(suite["name"]), meta=suite.get("meta"))
-        for item in suite["expectations"]:
-            _add(self.suite, item)
-        self.suite = self.context.suites.add(self.suite)
         self.source = self.context.data_sources.add_pandas("rows")
 
-    def run(self, name: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> list[Broken]:
-        """Check rows (each with `id` and `source`); `name` names the page in Data Docs.
+    def suite(self, name: str, expectations: Sequence[Expectation]) -> Any:
+        """A suite of Great Expectations. Raises `DataError` for an expectation or an argument that does not exist."""
+        import great_expectations as gx
 
-        Raises `DataError` when an expectation cannot be checked, as when its column does not exist.
+        suite = gx.ExpectationSuite(name=name)
+        # One by one: given all at once, Great Expectations leaves out a wrong one and only logs it.
+        for place, expectation in enumerate(expectations):
+            _add(suite, expectation, place)
+        return suite
+
+    def run(
+        self, name: str, suite: Any, expectations: Sequence[Expectation], rows: pl.DataFrame, of: int = 0
+    ) -> list[Broken]:
+        """Check rows (with `id` and `source`) and leave a page in Data Docs; `name` names it.
+
+        `of`: how many rows there are in all, if these are a sample. Raises `DataError` when an expectation cannot be
+        checked, as when its column does not exist.
         """
         import great_expectations as gx
-        import pandas as pd
         from great_expectations.core.run_identifier import RunIdentifier
 
+        if suite.id is None:
+            suite = self.context.suites.add(suite)
         batch = self.source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-        check = self.context.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=self.suite)
-        )
+        check = self.context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         outcome = self.context.checkpoints.add(
-            gx.Checkpoint(
-                name=name,
-                validation_definitions=[check],
-                result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["id", "source"]},
-            )
-        ).run(
-            batch_parameters={"dataframe": pd.DataFrame(list(rows))},
-            expectation_parameters=dict(parameters),
-            run_id=RunIdentifier(run_name=name),
-        )
-        results = [result for run in outcome.run_results.values() for result in run.results]
-        broken = [_broken(result) for result in results if not result.success]
-        self.lines.append(docs.Line(name, len(rows), [item.describe() for item in broken]))
+            gx.Checkpoint(name=name, validation_definitions=[check], result_format=dict(_RESULT))
+        ).run(batch_parameters={"dataframe": frame(rows, expectations)}, run_id=RunIdentifier(run_name=name))
+        broken = _all_broken([result for run in outcome.run_results.values() for result in run.results], expectations)
+        self.lines.append(docs.Line(name, suite.name, rows.height, of, [item.describe() for item in broken]))
         return broken
+
+    def judge(self, suite: Any, expectations: Sequence[Expectation], rows: pl.DataFrame) -> list[Broken]:
+        """Check rows, and leave no page."""
+        name = f"chunk {len(self.source.assets)}"
+        batch = self.source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        found = batch.get_batch({"dataframe": frame(rows, expectations)}).validate(suite, result_format=dict(_RESULT))
+        self.source.delete_asset(name)
+        return _all_broken(found.results, expectations)
 
     def build_docs(self) -> Path:
         """Write Data Docs for every run so far; the path of their index page."""
         self.context.build_data_docs()
-        return docs.finish(self.folder, self.suite.name, self.lines)
+        return docs.finish(self.folder, self.lines)
 
 
-def _add(suite: Any, item: Mapping[str, Any]) -> None:
+def row_wise(expectation: Expectation) -> bool:
+    """Whether an expectation looks at each row by itself, as Great Expectations has it."""
+    from great_expectations.expectations import expectation as kinds
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    maps = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
+    return expectation.type not in _NOT_ROW_WISE and issubclass(get_expectation_impl(expectation.type), maps)
+
+
+def frame(rows: pl.DataFrame, expectations: Sequence[Expectation]) -> pd.DataFrame:
+    """Rows for Great Expectations: Python's strings, so that patterns mean what they mean in Python.
+
+    Columns whose numbers are compared come a second time, as numbers: null for "", infinite for what is no number.
+    """
+    import pandas as pd
+
+    made = pd.DataFrame({name: pd.Series(rows[name].to_list(), dtype=object) for name in rows.columns})
+    for expectation in expectations:
+        twin = rule_for(expectation)
+        if isinstance(twin, Between) and twin.numeric and twin.column in rows.columns:
+            beyond = float("inf") if twin.min_value is None else float("-inf")
+            read = numbers(rows[twin.column]).fill_nan(beyond)
+            made[_as_number(twin.column)] = pd.Series(read.to_list(), dtype="float64")
+    return made
+
+
+def _as_number(column: str) -> str:
+    return f"{column} (number)"
+
+
+def _kwargs(expectation: Expectation) -> dict[str, Any]:
+    kwargs = dict(expectation.kwargs)
+    twin = rule_for(expectation)
+    if isinstance(twin, Between) and twin.numeric:
+        kwargs["column"] = _as_number(twin.column)
+    if expectation.mostly < 1:
+        kwargs["mostly"] = expectation.mostly
+    if expectation.condition is not None:
+        kwargs["row_condition"] = dict(expectation.condition)
+    return kwargs
+
+
+def _add(suite: Any, expectation: Expectation, place: int) -> None:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
 
+    known = {*TWINS, *list_registered_expectation_implementations()}
+    if expectation.type not in known:
+        raise DataError(f"{expectation.place}: no such expectation; {nearest(expectation.type, known)}")
     try:
-        suite.add_expectation_configuration(ExpectationConfiguration(**item))
+        suite.add_expectation_configuration(
+            ExpectationConfiguration(
+                type=expectation.type,
+                kwargs=_kwargs(expectation),
+                meta={"rule": expectation.rule, "severity": expectation.severity, "place": place},
+                description=expectation.description or None,
+            )
+        )
     except Exception as error:  # GX raises a dozen kinds, each about the item's content
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"suite {suite.name}: {item.get('type')}: {reason}; mend the suite") from error
+        raise DataError(f"{expectation.place}: {reason}; mend the suite") from error
 
 
-def _broken(result: Any) -> Broken:
+def _all_broken(results: Sequence[Any], expectations: Sequence[Expectation]) -> list[Broken]:
+    found = [_broken(result, expectations) for result in results if not result.success]
+    return sorted(found, key=lambda broken: broken.place)
+
+
+def _broken(result: Any, expectations: Sequence[Expectation]) -> Broken:
     config = result.expectation_config
     _raise_exception(config.type, result.exception_info)
+    place = int(config.meta["place"])
     indexes = result.result.get("unexpected_index_list") or ()
-    return Broken(
-        rule=str((config.meta or {}).get("rule") or config.type),
-        expectation=config.type,
-        severity=str(getattr(config.severity, "value", config.severity) or "critical"),
-        ids=tuple(str(index["id"]) for index in indexes),
-        observed=str(result.result.get("observed_value", "")),
-        description=str(config.description or ""),
-    )
+    ids = tuple(str(index["id"]) for index in indexes)
+    return Broken(place, expectations[place], ids, str(result.result.get("observed_value", "")))
 
 
 def _raise_exception(expectation: str, info: Mapping[str, Any]) -> None:

@@ -14,27 +14,20 @@ from great_expectations.expectations.metrics.map_metric_provider.column_pair_map
     ColumnPairMapMetricProvider,
 )
 
-from posttrain.data.labels import JSON_KINDS
-from posttrain.data.text import key
+from expectations.by_rule import holds
+from posttrain.data.rules.table import OneLabel
 
 
-class OneLabel(ColumnPairMapMetricProvider):
-    """True for each pair whose prompt, compared by its words, has no other completion (case does not count).
+class PairHasOneLabel(ColumnPairMapMetricProvider):
+    """True for each pair whose prompt, compared by its words, has no other completion; always, for prose."""
 
-    Always true for prose. `kind` says so rather than a `row_condition`, which Great Expectations 1.24 does not apply
-    to the counts of pair expectations.
-    """
-
-    condition_metric_name = "column_pair_values.posttrain_one_label"
+    condition_metric_name = "column_pair_values.posttrain_pair_has_one_label"
     condition_domain_keys = ("column_A", "column_B")
     condition_value_keys = ("kind",)
 
     @column_pair_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column_A: pd.Series, column_B: pd.Series, kind: str, **kwargs: Any) -> pd.Series:
-        if kind not in JSON_KINDS:
-            return pd.Series(True, index=column_A.index)
-        labels = column_B.str.casefold().str.strip()
-        return labels.groupby(column_A.map(key)).transform("nunique") <= 1
+        return holds(OneLabel("A", "B", kind=kind), {"A": column_A, "B": column_B})
 
 
 class ExpectColumnPairValuesToHaveOneLabel(ColumnPairMapExpectation):
@@ -42,5 +35,5 @@ class ExpectColumnPairValuesToHaveOneLabel(ColumnPairMapExpectation):
 
     kind: Any = "intent_slots"
 
-    map_metric = "column_pair_values.posttrain_one_label"
+    map_metric = "column_pair_values.posttrain_pair_has_one_label"
     success_keys: ClassVar[tuple[str, ...]] = ("kind", "mostly")

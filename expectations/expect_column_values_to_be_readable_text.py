@@ -14,17 +14,19 @@ from great_expectations.expectations.metrics.map_metric_provider.column_map_metr
     ColumnMapMetricProvider,
 )
 
-from posttrain.data.text import unreadable
+from expectations.by_rule import holds
+from posttrain.data.rules.prose import Readable
 
 
 class ReadableText(ColumnMapMetricProvider):
-    """True for each value in which `posttrain.data.text.unreadable` finds nothing."""
+    """True for each value in which the rule `Readable` finds nothing."""
 
     condition_metric_name = "column_values.posttrain_readable_text"
+    condition_value_keys = ()
 
     @column_condition_partial(engine=PandasExecutionEngine)
     def _pandas(cls, column: pd.Series, **kwargs: Any) -> pd.Series:
-        return column.map(lambda text: not unreadable(text)).astype(bool)
+        return holds(Readable("value"), {"value": column})
 
 
 class ExpectColumnValuesToBeReadableText(ColumnMapExpectation):

@@ -1,4 +1,4 @@
-"""Expect prose that does not repeat itself (S3: 0.70, measured on word pairs in windows); JSON is exempt."""
+"""Expect prose that does not repeat itself (S3: 0.70, on runs of words); JSON, code and labels are exempt."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from great_expectations.expectations.metrics.map_metric_provider.column_map_metr
     ColumnMapMetricProvider,
 )
 
-from posttrain.data.labels import is_json
-from posttrain.data.text import distinct_word_share
+from expectations.by_rule import holds
+from posttrain.data.rules.prose import DistinctWordRatio
 
 
-class DistinctWordRatio(ColumnMapMetricProvider):
-    """True for each value that is JSON or whose `posttrain.data.text.distinct_word_share` reaches `min_ratio`."""
+class HasDistinctWordRatio(ColumnMapMetricProvider):
+    """True for each value that is no prose or whose share of distinct runs of words reaches `min_ratio`."""
 
-    condition_metric_name = "column_values.posttrain_distinct_word_ratio"
-    condition_value_keys = ("min_ratio",)
+    condition_metric_name = "column_values.posttrain_has_distinct_word_ratio"
+    condition_value_keys = ("min_ratio", "kind")
 
     @column_condition_partial(engine=PandasExecutionEngine)
-    def _pandas(cls, column: pd.Series, min_ratio: float, **kwargs: Any) -> pd.Series:
-        return column.map(lambda text: is_json(text) or distinct_word_share(text) >= min_ratio).astype(bool)
+    def _pandas(cls, column: pd.Series, min_ratio: float, kind: str, **kwargs: Any) -> pd.Series:
+        return holds(DistinctWordRatio("value", min_ratio=min_ratio, kind=kind), {"value": column})
 
 
 class ExpectColumnValuesToHaveDistinctWordRatio(ColumnMapExpectation):
-    """Expect the share of distinct word pairs to be at least `min_ratio` in every window of about 50 words."""
+    """Expect the share of distinct runs of words to be at least `min_ratio` in every window of about 50 words."""
 
     min_ratio: Any = 0.70
+    kind: Any = "text"
 
-    map_metric = "column_values.posttrain_distinct_word_ratio"
-    success_keys: ClassVar[tuple[str, ...]] = ("min_ratio", "mostly")
+    map_metric = "column_values.posttrain_has_distinct_word_ratio"
+    success_keys: ClassVar[tuple[str, ...]] = ("min_ratio", "kind", "mostly")

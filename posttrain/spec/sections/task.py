@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, setting
@@ -19,3 +21,18 @@ class TaskSpec(Frozen):
         "Sent as the system message with every row that has none of its own; training and evaluation use the same.",
         source="S2",
     )
+    json_schema: dict[str, Any] | str | None = setting(
+        None,
+        "JSON Schema that completions must match, written out or as a .json file of the project; extraction only. "
+        "References to other documents are not followed.",
+        source="JSON Schema",
+    )
+
+    @model_validator(mode="after")
+    def _schema_for_extraction(self) -> TaskSpec:
+        if self.json_schema is not None and self.kind != "extraction":
+            raise ValueError(
+                f"found json_schema with kind {self.kind}, expected kind extraction; set kind: extraction or leave "
+                "json_schema out"
+            )
+        return self

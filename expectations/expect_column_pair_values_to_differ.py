@@ -1,4 +1,4 @@
-"""Expect no row to repeat an earlier one: same prompt and same completion, but for blanks at the ends."""
+"""Expect the chosen and the rejected answer to say different things."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from great_expectations.expectations.metrics.map_metric_provider.column_pair_map
     ColumnPairMapMetricProvider,
 )
 
+from expectations.by_rule import holds
+from posttrain.data.rules.preference import Differ
 
-class UniquePairs(ColumnPairMapMetricProvider):
-    """True for each pair that did not come before; of twins, the first is fine."""
 
-    condition_metric_name = "column_pair_values.posttrain_unique_pairs"
+class PairDiffers(ColumnPairMapMetricProvider):
+    """True for each pair that differs by more than case, blanks and Unicode forms."""
+
+    condition_metric_name = "column_pair_values.posttrain_pair_differs"
     condition_domain_keys = ("column_A", "column_B")
     condition_value_keys = ()
 
     @column_pair_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column_A: pd.Series, column_B: pd.Series, **kwargs: Any) -> pd.Series:
-        pairs = pd.DataFrame({"prompt": column_A.str.strip(), "completion": column_B.str.strip()})
-        return ~pairs.duplicated()
+        return holds(Differ("A", "B"), {"A": column_A, "B": column_B})
 
 
-class ExpectColumnPairValuesToBeUniquePairs(ColumnPairMapExpectation):
-    """Expect each pair of values to come once; blanks at the ends do not count."""
+class ExpectColumnPairValuesToDiffer(ColumnPairMapExpectation):
+    """Expect the texts of `column_A` and `column_B` to differ by more than case, blanks and Unicode forms."""
 
-    map_metric = "column_pair_values.posttrain_unique_pairs"
+    map_metric = "column_pair_values.posttrain_pair_differs"
     success_keys: ClassVar[tuple[str, ...]] = ("mostly",)
