@@ -39,7 +39,7 @@ class Cache:
         self._file = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
             self._run("PRAGMA journal_mode = WAL")
-            self._run("PRAGMA synchronous = FULL")  # an answer that was paid for survives a power cut
+            self._run("PRAGMA synchronous = NORMAL")  # a note that a call was begun survives a kill, no power cut
             for statement in _TABLES:
                 self._run(statement)
         except BaseException:
@@ -87,6 +87,7 @@ class Cache:
         Returns the answer of this name: the first one that came.
         """
         row = (key, json.dumps(body, ensure_ascii=True), json.dumps(dataclasses.asdict(answer), ensure_ascii=True))
+        self._run("PRAGMA synchronous = FULL")  # an answer that was paid for survives a power cut too
         self._run("BEGIN IMMEDIATE")
         try:
             self._run("INSERT OR IGNORE INTO answers (key, request, answer) VALUES (?, ?, ?)", row)
@@ -95,4 +96,6 @@ class Cache:
         except BaseException:
             self._file.rollback()
             raise
+        finally:
+            self._run("PRAGMA synchronous = NORMAL")
         return self.get(key) or answer

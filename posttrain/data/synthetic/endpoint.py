@@ -8,20 +8,21 @@
 | 401, 403, 404 | `ModelError`: the key, the address or the model's name is wrong |
 | any other 4xx | this call has failed |
 
-Several failed calls in a row mean that the endpoint, not the prompt, is at fault: then an error is raised. The key is
-read from the environment, sent, and nothing else: text that the endpoint returns is searched for it.
+Several failed calls in a row mean that the endpoint, not the prompt, is at fault: then an error is raised.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
+import ssl
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from posttrain.data.rows import shorten
 from posttrain.data.synthetic import calls
+from posttrain.data.synthetic.api_key import headers, key_of, without_key
 from posttrain.data.synthetic.budget import Budget
 from posttrain.data.synthetic.cache import Cache
 from posttrain.data.synthetic.calls import Answer, Asked, Call, Failed, Outcome, Tokens, billed
@@ -64,7 +65,7 @@ async def ask(spec: TeacherSpec, wanted: Sequence[Call], cache: Cache, spent: fl
     import httpx
 
     limits = httpx.Limits(max_connections=spec.concurrency, max_keepalive_connections=spec.concurrency)
-    async with httpx.AsyncClient(timeout=None, limits=limits, headers=_headers(spec)) as client:
+    async with httpx.AsyncClient(timeout=None, limits=limits, headers=headers(spec), verify=_tls()) as client:
         session = _Session(spec, cache, client, spent, progress, len(wanted))
         try:
             await session.run(wanted)
@@ -74,22 +75,17 @@ async def ask(spec: TeacherSpec, wanted: Sequence[Call], cache: Cache, spent: fl
     return session.asked
 
 
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """Reading the machine's certificates takes a tenth of a second: once a process."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _key(spec: TeacherSpec) -> str:
-    return os.environ.get(spec.api_key_env, "").strip()
-
-
-def _headers(spec: TeacherSpec) -> dict[str, str]:
-    key = _key(spec)
-    if not key:
-        return {}
-    if not (key.isascii() and key.isprintable()):
-        raise ModelError(f"{spec.api_key_env}: holds characters that no key has (not shown); export the key again")
-    return {"Authorization": f"Bearer {key}"}
 
 
 class _Session:
@@ -202,13 +198,13 @@ class _Session:
                 )
         except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
             self.cache.forget(number)
-            raise _Again(f"cannot connect ({self._clean(error)})") from None
+            raise _Again(f"cannot connect ({self._line(error)})") from None
         except TimeoutError:
             self._lose(most)
             raise _Again(f"no answer within {self.spec.timeout_seconds:g} s") from None
         except httpx.HTTPError as error:
             self._lose(most)
-            raise _Again(f"connection cut ({self._clean(error)})") from None
+            raise _Again(f"connection cut ({self._line(error)})") from None
         if response.status_code == httpx.codes.OK:
             return self._kept(key, body, most, number, response)
         self.cache.forget(number)
@@ -229,9 +225,9 @@ class _Session:
 
     def _no_answer(self, response: httpx.Response) -> Failed:
         status, (code, message) = response.status_code, error_of(response.text)
-        why = f"HTTP {status}: {self._clean(message)}" if message else f"HTTP {status}"
+        why = f"HTTP {status}: {self._line(message)}" if message else f"HTTP {status}"
         if status in _REFUSED:
-            known = f"set {self.spec.api_key_env}" if not _key(self.spec) else f"check {self.spec.api_key_env}"
+            known = f"{'check' if key_of(self.spec) else 'set'} {self.spec.api_key_env}"
             raise ModelError(f"{self.spec.base_url}: {why}; {known}, the address and model {self.spec.model!r}")
         if status == 402 or (status == 429 and "insufficient_quota" in code):
             raise _Stop(f"the endpoint wants to be paid ({why})")
@@ -243,8 +239,6 @@ class _Session:
             raise _Again(why, wait)
         return Failed(why, lasting=True)
 
-    def _clean(self, text: object) -> str:
-        """One short line without the key, should the endpoint quote it."""
-        line = " ".join(str(text).split())
-        key = _key(self.spec)
-        return shorten(line.replace(key, "[key]") if key else line, 200)
+    def _line(self, text: object) -> str:
+        """One short line, without the key should the endpoint quote it."""
+        return shorten(without_key(str(text), self.spec), 200)

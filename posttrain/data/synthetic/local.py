@@ -1,90 +1,27 @@
 """A teacher that is loaded on this machine: a causal language model by transformers, asked in batches.
 
 Each row draws its tokens from random numbers of its own, so that what it says depends neither on the batch size nor
-on which other calls were left to make (in float32, up to rounding). Weights are safetensors; code that comes with a
-model never runs. Knows nothing of what the answers are for.
+on which other calls were left to make (in float32, up to rounding). Code that comes with a model never runs. Knows
+nothing of what the answers are for.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import posttrain
-from posttrain.artifacts import digest, file_digest
 from posttrain.data.synthetic import calls
 from posttrain.data.synthetic.cache import Cache
 from posttrain.data.synthetic.calls import Answer, Asked, Call, Failed
+from posttrain.data.synthetic.model_folder import find
 from posttrain.errors import ModelError
 from posttrain.progress import Progress
 from posttrain.prompts import PLAIN_TEMPLATE
 from posttrain.spec.sections.synthetic import TeacherSpec
-
-TINY = Path(posttrain.__file__).parent / "models" / "tiny"
-_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-
-
-def find(spec: TeacherSpec, root: Path) -> tuple[Path, str]:
-    """The model's folder, and its name with a digest of its files: "tiny", a folder (from `root`), or a Hub id.
-
-    Raises: `ModelError` when it is not there, has no safetensors or needs code of its own.
-    """
-    if spec.model == "tiny":
-        return TINY, f"tiny@{_files_digest(TINY)}"
-    folder = root / Path(spec.model).expanduser()
-    if folder.is_dir():
-        _check(folder, spec.model)
-        return folder.resolve(), f"{folder.resolve().name}@{_files_digest(folder)}"
-    snapshot = _snapshot(spec)
-    _check(snapshot, spec.model)
-    return snapshot, f"{spec.model}@{snapshot.name}"
-
-
-def _check(folder: Path, shown: str) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{shown}: has no config.json, expected a folder written by save_pretrained; correct teacher.model"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{shown}: has no *.safetensors, the only weights that are read; convert it (save_pretrained does)"
-        )
-    for name in ("config.json", "tokenizer_config.json"):
-        file = folder / name
-        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8")):
-            raise ModelError(f"{shown}: needs code that comes with it ({name}), which a teacher's never runs; serve it "
-                             "behind an endpoint and set teacher.base_url")  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def _files_digest(folder: Path) -> str:
-    files = sorted({file for pattern in _FILES for file in folder.glob(pattern)})
-    return digest({file.name: file_digest(file) for file in files})
-
-
-def _snapshot(spec: TeacherSpec) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(spec.model, revision=spec.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        pass
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise ModelError(
-            f"teacher.model: {spec.model!r} is no folder and not in the local Hugging Face cache, and HF_HUB_OFFLINE "
-            "is set; download it first (hf download), or set teacher.base_url"
-        )
-    try:
-        return Path(snapshot_download(spec.model, revision=spec.revision, allow_patterns=list(_FILES)))
-    except Exception as error:  # the Hub client raises errors of httpx, of its own and of the operating system
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(f"teacher.model: {spec.model!r} is no folder, and downloading it failed: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -163,10 +100,11 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     place = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Any = torch.float32 if place == "cpu" else "auto"
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=precision, use_safetensors=True, trust_remote_code=False
-        )
+        with _quiet():
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=precision, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if not tokenizer.chat_template:
@@ -174,6 +112,21 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval().to(place), tokenizer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of the library on the user's terminal; its errors still show."""
+    import transformers.utils.logging
+
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _answers(model: Any, tokenizer: Any, batch: Sequence[_Prompt], spec: TeacherSpec, identity: str) -> list[Answer]:
