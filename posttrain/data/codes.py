@@ -51,6 +51,16 @@ class Ragged:
         """The values of one row."""
         return np.asarray(self.values[self.starts[number] : self.ends[number]])
 
+    def owners(self) -> np.ndarray:
+        """The row number of each value; for rows with nothing between them."""
+        return np.repeat(np.arange(self.rows), self.lengths)
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """These rows, in this order, with nothing between them."""
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        return Ragged(self.values[ranges(self.starts[rows], lengths)], ends - lengths, ends)
+
 
 def blocks(texts: pl.Series, size: int = BLOCK) -> Iterator[tuple[int, pl.Series]]:
     """(first row, rows) of consecutive parts of about `size` characters; a longer text is a part by itself."""
@@ -168,7 +178,7 @@ def shingles(texts: Ragged, size: int = SHINGLE) -> Ragged:
         start = texts.starts[row] - 1
         run[start] = _polynomial(values[start : start + lengths[row]], int(base))
     counts = np.where(short, 1, np.maximum(lengths - size + 1, 0))
-    at = _ranges(texts.starts - 1, counts)
+    at = ranges(texts.starts - 1, counts)
     stops = np.cumsum(counts)
     return Ragged(mixed(run[at]), stops - counts, stops)
 
@@ -180,8 +190,8 @@ def _polynomial(values: np.ndarray, base: int) -> int:
     return total
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """start, start + 1, … for each start: `counts` numbers of each."""
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """start, start + 1, … for each start: `counts` numbers of each, one after the other."""
     stops = np.cumsum(counts)
     total = int(stops[-1]) if len(stops) else 0
     return np.asarray(np.arange(total) + np.repeat(starts - (stops - counts), counts))
@@ -211,7 +221,7 @@ def distinct_word_shares(found: Ragged, window: int = WINDOW) -> np.ndarray:
     cuts = lengths[owner] * place // counts[owner]
     stops = lengths[owner] * (place + 1) // counts[owner]
     pairs = stops - cuts - 1
-    at = _ranges(found.starts[rows][owner] + cuts, pairs)
+    at = ranges(found.starts[rows][owner] + cuts, pairs)
     hashes = mixed(found.values[at] * np.uint64(0x9E3779B97F4A7C15) + found.values[at + 1])
     # One sort for all windows: the window's number in the upper bits, the pair's hash in the rest.
     bits = np.uint64(max(1, len(owner).bit_length()))
