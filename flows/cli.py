@@ -197,7 +197,6 @@ def rows_review(
     read: Annotated[
         Path | None, typer.Option("--import", metavar="FILE", help="Take in the verdicts of this file.")
     ] = None,
-    spot_check: Annotated[float, typer.Option(help="Share of synthetic rows to look at (S3).", min=0, max=1)] = 0.30,
     by: By = None,
 ) -> None:
     """Export the rows about which only a person can decide, or import the verdicts on them."""
@@ -206,7 +205,7 @@ def rows_review(
     from flows.rows_command import export_review, import_review
 
     if export:
-        export_review(spec, export, spot_check)
+        export_review(spec, export)
     elif read:
         import_review(spec, read, by)
 

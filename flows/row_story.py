@@ -36,6 +36,8 @@ MARKS = {"drop": "✗", "review": "?", "warn": "!"}
 def show(console: Console, story: Story, spec: Path) -> None:
     """Texts, what each stage did, the twin, what people said, and where the row is now."""
     console.print(Text.assemble(("row ", "dim"), (story.id, "bold"), ("  from ", "dim"), safe(story.source)))
+    if story.made:
+        console.print(_texts(story.made, LONGEST))
     console.print(_texts(story.texts, LONGEST))
     if story.tidied:
         _heading(console, "as curation tidied it")
@@ -56,7 +58,7 @@ def show(console: Console, story: Story, spec: Path) -> None:
     if story.restored:
         console.print(Text("  restored: the next run brings it back", style="green"))
     elif set(SET_ASIDE) & set(story.places):
-        hint(console, f"  bring it back: posttrain rows restore {spec} {story.id}")
+        hint(console, f"  posttrain rows restore {spec} {story.id}")
 
 
 def hint(console: Console, text: str) -> None:

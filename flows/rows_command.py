@@ -48,8 +48,13 @@ class _Case:
         return row_verdict.beside(self.path)
 
     def say(self, text: str, style: str = "") -> None:
-        """A line, whole, so that what it names can be copied."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        """A sentence."""
+        self.console.print(Text(text, style=style))
+
+    def noted(self) -> None:
+        """Where a verdict went, and the command that heeds it."""
+        hint(self.console, f"noted in {self.file}, which belongs into version control")
+        hint(self.console, f"posttrain run {self.path}")
 
 
 def _case(path: Path) -> _Case:
@@ -84,7 +89,8 @@ def show_list(path: Path, rule: str | None) -> None:
     else:
         case.say("no rule set a row aside or warned of one")
     if case.stages.curate is None:
-        hint(case.console, f"curation has not run on these rows yet: posttrain run {path}")
+        case.say("curation has not run on these rows yet")
+        hint(case.console, f"posttrain run {path}")
 
 
 def _show_rules(case: _Case, counted: pl.DataFrame) -> None:
@@ -101,7 +107,7 @@ def _show_rules(case: _Case, counted: pl.DataFrame) -> None:
             table.add_row(row["rule"], row["split"], f"{row['rows']:,}", then, Text(_example(first)))
         if table.row_count:
             case.console.print(table)
-    hint(case.console, f"the rows of a rule: posttrain rows list {case.path} --rule RULE")
+    hint(case.console, f"posttrain rows list {case.path} --rule RULE")
 
 
 def _example(first: pl.DataFrame) -> str:
@@ -118,7 +124,7 @@ def _show_rule(case: _Case, rule: str, counted: pl.DataFrame) -> None:
     mine = counted.filter(pl.col("rule") == rule)
     warned = set(mine["verdict"]) == {"warn"}
     rows = outputs.set_aside(case.stages, rule, EXAMPLES, "warn" if warned else None)
-    table = row_story.table(f"{rule}: {mine['rows'].sum():,} rows, the first {rows.height}")
+    table = row_story.table(f"{rule}: {_count(int(mine['rows'].sum()))}, the first {rows.height}")
     table.add_column("row", no_wrap=True, overflow="ellipsis", max_width=16)
     table.add_column("where", no_wrap=True, overflow="ellipsis", max_width=28)
     table.add_column("found (allowed)", overflow="fold", min_width=14)
@@ -128,9 +134,9 @@ def _show_rule(case: _Case, rule: str, counted: pl.DataFrame) -> None:
         cells = (row["id"], _place(row["source"]), found, shorten(row["prompt"]))
         table.add_row(*(Text(safe(cell)) for cell in cells))
     case.console.print(table)
-    hint(case.console, f"a row's story: posttrain rows why {case.path} ROW")
+    hint(case.console, f"posttrain rows why {case.path} ROW")
     if not warned:
-        hint(case.console, f"bring all of them back: posttrain rows restore {case.path} {rule}")
+        hint(case.console, f"posttrain rows restore {case.path} {rule}")
 
 
 def _check_rule(rule: str, counted: pl.DataFrame) -> None:
@@ -153,7 +159,7 @@ def restore(path: Path, what: str, by: str | None, note: str) -> None:
     if what in set(counted["rule"]):
         rows = int(counted.filter(pl.col("rule") == what)["rows"].sum())
         words = [_word(EVERY, "", what, author, note)]
-        about = f"{rows:,} {'row' if rows == 1 else 'rows'} set aside by {what}"
+        about = f"{_count(rows)} set aside by {what}"
     else:
         if not (account.PLACE.match(what) or re.fullmatch("[0-9a-fA-F]+", what)):
             _check_rule(what, counted)
@@ -164,10 +170,10 @@ def restore(path: Path, what: str, by: str | None, note: str) -> None:
         case.say(f"{about} {'comes' if single else 'come'} back", "green")
     else:
         case.say(f"{about} {'was' if single else 'were'} restored before", "yellow")
-    case.say(f"The next run trains on {'it' if single else 'them'}, unless another rule objects: posttrain run {path}")
+    case.say(f"The next run trains on {'it' if single else 'them'}, unless another rule objects.")
     if LEAK in {word.rule for word in words}:
         case.say("Beware: what repeats rows on which the model is measured makes its scores too good.", "yellow")
-    hint(case.console, f"noted in {case.file}, which belongs into version control")
+    case.noted()
 
 
 def _words_on_row(case: _Case, key: str, by: str, note: str) -> list[RowVerdict]:
@@ -194,6 +200,10 @@ def _word(row_id: str, content: str, rule: str, by: str, note: str) -> RowVerdic
     return RowVerdict(id=row_id, content=content, rule=rule, verdict="restore", by=by, at=at, note=note)
 
 
+def _count(number: int, of: str = "row") -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -204,16 +214,16 @@ def _user() -> str:
 # --- review --------------------------------------------------------------------------------------------------
 
 
-def export_review(path: Path, file: Path, share: float) -> None:
+def export_review(path: Path, file: Path) -> None:
     """Write the rows that wait for a person. Raises: UserError."""
     case = _case(path)
-    rows = review.queue(case.stages, Verdicts.of(case.words), share)
+    rows = review.queue(case.stages, Verdicts.of(case.words))
     review.write(rows, file)
-    drawn = rows.filter(pl.col("rule") == review.SPOT_CHECK).height
-    case.say(f"{rows.height - drawn:,} rows under review and {drawn:,} synthetic rows to check are in {file}")
+    rules = ", ".join(f"{count:,} {rule}" for rule, count in rows["rule"].value_counts(sort=True).iter_rows())
+    case.say(f"{_count(rows.height)} in review without a verdict{f' ({rules})' if rules else ''}, written to {file}")
     if rows.height:
         case.say("Fill in verdict (keep, drop or edit), note, and edited (the new answer); leave open what is unsure.")
-        case.say(f"then: posttrain rows review {path} --import {file}")
+        hint(case.console, f"posttrain rows review {path} --import {file}")
 
 
 def import_review(path: Path, file: Path, by: str | None) -> None:
@@ -223,11 +233,11 @@ def import_review(path: Path, file: Path, by: str | None) -> None:
     news = row_verdict.add(case.file, reviewed.words)
     counts = {name: sum(word.verdict == name for word in news) for name in review.WORDS}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    case.say(f"{len(news):,} new verdicts{f' ({parts})' if parts else ''}", "green" if news else "")
+    case.say(f"{_count(len(news), 'new verdict')}{f' ({parts})' if parts else ''}", "green" if news else "")
     if known := len(reviewed.words) - len(news):
         case.say(f"{known:,} were there already")
     if reviewed.open:
-        case.say(f"{reviewed.open:,} rows without a verdict stay in review")
+        case.say(f"{_count(reviewed.open)} without a verdict, still in review")
     if reviewed.stale:
         more = f" and {len(reviewed.stale) - 1:,} more" if len(reviewed.stale) > 1 else ""
         case.say(
@@ -236,5 +246,5 @@ def import_review(path: Path, file: Path, by: str | None) -> None:
             "yellow",
         )
     if news:
-        case.say(f"The next run heeds them: posttrain run {path}")
-        hint(case.console, f"noted in {case.file}, which belongs into version control")
+        case.say("The next run heeds them.")
+        case.noted()

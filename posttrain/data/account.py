@@ -17,6 +17,8 @@ from posttrain.data.verdicts import Verdicts
 from posttrain.errors import DataError
 
 SHOWN_CANDIDATES = 5
+MADE = ("origin", "parent", "retold", "teacher")
+"""Columns of rows that a model wrote or that are another row told differently."""
 PLACE = re.compile(r".+:\d+$")
 """A row's place, "file:line", rather than its id."""
 
@@ -47,6 +49,7 @@ class Reason:
 class Story:
     """A row from its line in a file to where it is now.
 
+    `made` says how a row came to be that no file has: its `MADE` columns, {} for any other.
     `texts` are those of the file, `tidied` those that curation changed, as it left them. `passed` is (stage, table):
     where each stage left the row. `words` are people's, each with whether it still holds; `restored` says that by them
     the row passes every rule that set it aside, from the next run on.
@@ -54,6 +57,7 @@ class Story:
 
     id: str
     source: str
+    made: dict[str, str]
     texts: dict[str, str]
     tidied: dict[str, str]
     passed: tuple[tuple[str, str], ...]
@@ -85,6 +89,7 @@ def why(key: str, stages: DataStages, verdicts: Sequence[RowVerdict] = ()) -> St
     return Story(
         id=row_id,
         source=first["source"],
+        made={name: last[name] for name in MADE if last.get(name)},
         texts=_texts(first),
         tidied={name: last.get(name, "") for name in TEXTS if last.get(name, "") != first.get(name, "")},
         passed=tuple((stage, table) for stage, table, _ in splits),

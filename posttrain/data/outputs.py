@@ -50,13 +50,13 @@ def find_stages(workspace: Workspace, data: DataSpec, validate: ValidateSpec, cu
     best: tuple[tuple[Any, ...], DataStages] | None = None
     for at, manifest, folder in made:
         exact = (
-            manifest["inputs"].get("spec") == validate.model_dump(mode="json"),
+            _has(manifest, validate.model_dump(mode="json")),
             wanted == _paths(manifest["inputs"]["sources"]),
         )
         train = manifest["result"]["train"]["fingerprint"]
         following = [each for each in later if each[1]["inputs"].get("rows", {}).get("train") == train]
         settings = curate.model_dump(mode="json")
-        following.sort(key=lambda each: (each[1]["inputs"].get("spec") == settings, each[0]))
+        following.sort(key=lambda each: (_has(each[1], settings), each[0]))
         chosen = DataStages(folder, following[-1][2] if following else None)
         rank = (*exact, following[-1][0] if following else at)
         if best is None or rank > best[0]:
@@ -73,6 +73,12 @@ def _manifests(root: Path, stage: str) -> list[tuple[float, dict[str, Any], Path
         except (OSError, ValueError):
             continue  # being replaced by a run at this moment
     return found
+
+
+def _has(manifest: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether a stage ran with these settings, as far as they decide its result."""
+    used = manifest["inputs"].get("spec") or {}
+    return all(settings.get(name) == value for name, value in used.items())
 
 
 def _paths(sources: Any) -> set[str]:

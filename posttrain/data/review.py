@@ -1,7 +1,7 @@
 """The review queue: rows about which only people can decide, out to a file, and their verdicts back in.
 
-The queue is what curation sent to review, and a random part of the synthetic rows that are trained on (S3 checks 30 %
-of them by hand). Knows no terminal, and writes no verdict itself.
+The queue is what curation sent to review, the sample of the synthetic rows among it (rule "spot_check", S3: 30 %).
+Knows no terminal, and writes no verdict itself.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ from posttrain.data.row_verdict import EVERY, TEXTS, RowVerdict, content, edit
 from posttrain.data.verdicts import Verdicts
 from posttrain.errors import DataError
 
-SPOT_CHECK = "spot_check"
-"""The rule under which synthetic rows are shown to people."""
-SHARE = 0.30
-"""Share of synthetic rows that people look at (S3)."""
 REASON = ("id", "source", "rule", "value", "threshold", "twin")
 ASKED = ("verdict", "note", "edited")
 """Columns for people to fill in: keep, drop or edit; why; the new answer."""
@@ -57,14 +53,10 @@ class Reviewed:
     stale: tuple[str, ...]
 
 
-def queue(stages: DataStages, verdicts: Verdicts, share: float = SHARE) -> pl.DataFrame:
-    """The rows to look at that nobody has judged yet: `REASON`, `content`, the texts, and `ASKED`, empty.
-
-    `share` of the synthetic rows is drawn by their ids, so that a second export shows the same ones again.
-    """
+def queue(stages: DataStages, verdicts: Verdicts) -> pl.DataFrame:
+    """The rows that wait for a word and have none yet: `REASON`, `content`, the texts, and `ASKED`, empty."""
     waiting = set_aside(stages, verdict="review")
-    parts = [waiting.filter(~_settled(waiting, verdicts)), _spot_check(stages, verdicts, share)]
-    rows = pl.concat(parts, how="diagonal").fill_null("")
+    rows = waiting.filter(~_settled(waiting, verdicts))
     texts = [name for name in ("system", *TEXTS) if name in rows.columns and rows[name].ne("").any()]
     digests = pl.Series("content", [DIGEST + content(row) for row in rows.to_dicts()], dtype=pl.String)
     empty = [pl.lit("").alias(name) for name in ASKED]
@@ -72,30 +64,11 @@ def queue(stages: DataStages, verdicts: Verdicts, share: float = SHARE) -> pl.Da
 
 
 def _settled(rows: pl.DataFrame, verdicts: Verdicts) -> pl.Series:
-    if not rows.height:
-        return pl.Series(dtype=pl.Boolean)
-    judged = [
-        part.select("__row", settled=verdicts.settled(part, str(rule)))
-        for (rule,), part in rows.with_row_index("__row").group_by(["rule"], maintain_order=True)
-    ]
-    return pl.concat(judged).sort("__row")["settled"]
-
-
-def _spot_check(stages: DataStages, verdicts: Verdicts, share: float) -> pl.DataFrame:
-    path = stages.curate / "train.parquet" if stages.curate else None
-    table = pl.scan_parquet(path) if path and path.exists() else None
-    if table is None or "origin" not in table.collect_schema().names() or share <= 0:
-        return pl.DataFrame(schema=dict.fromkeys(REASON, pl.String))
-    # An id is hexadecimal digits of a hash already: evenly spread, whatever the row.
-    place = pl.col("id").str.slice(0, 8).str.to_integer(base=16, dtype=pl.Int64, strict=False) / 16**8
-    drawn = table.filter((pl.col("origin") == "synthetic") & (place < share)).collect(engine="streaming")
-    drawn = drawn.unique("id", keep="first", maintain_order=True).with_columns(
-        rule=pl.lit(SPOT_CHECK),
-        value=pl.lit("synthetic"),
-        threshold=pl.lit(f"{share:.0%} are looked at"),
-        twin=pl.lit(""),
-    )
-    return drawn.filter(~verdicts.settled(drawn, SPOT_CHECK))
+    """One flag a row: whether somebody has judged it under the rule that sent it to review."""
+    flags = pl.Series("settled", [False] * rows.height, dtype=pl.Boolean)
+    for rule in rows["rule"].unique():
+        flags |= (rows["rule"] == rule) & verdicts.settled(rows, rule)
+    return flags
 
 
 # --- files ---------------------------------------------------------------------------------------------------

@@ -100,9 +100,12 @@ class Verdicts:
 
     def settled(self, rows: pl.DataFrame, rule: str) -> pl.Series:
         """One flag a row: whether a person has said any word on it under this rule that still holds."""
-        flags = np.zeros(rows.height, bool)
-        flags[self._last(rows, self._numbered().filter(pl.col("rule").is_in([rule, EVERY])))["row"].to_numpy()] = True
-        return pl.Series("settled", flags, dtype=pl.Boolean)
+        return rows["id"].is_in(list(self.accepted(rows, rule))).rename("settled")
+
+    def accepted(self, rows: pl.DataFrame, rule: str) -> dict[str, bool]:
+        """Row id -> whether a person accepts the row, for those of whom somebody has said so under this rule."""
+        last = self._last(rows, self._numbered().filter(pl.col("rule").is_in([rule, EVERY])))
+        return dict(last.select("id", pl.col("verdict").is_in(BACK)).iter_rows())
 
     def _numbered(self) -> pl.DataFrame:
         return self.words.with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64))

@@ -62,8 +62,10 @@ class Station:
 def stations(rules: Sequence[RuleRow], funnel: Sequence[FunnelRow], valid: int | None = None) -> tuple[Station, ...]:
     """Every rule that quarantined rows to train on, then every step of curation.
 
-    `valid` is how many rows validation let through, needed only when there is no curation yet.
+    `valid` is how many rows validation let through, for when there is no curation yet; without both, nothing is known.
     """
+    if not funnel and valid is None:
+        return ()
     ours = [rule for rule in rules if in_funnel(rule)]
     left = (funnel[0].rows_in if funnel else valid or 0) + sum(rule.rows for rule in ours)
     found: list[Station] = []
