@@ -10,7 +10,7 @@ import polars as pl
 
 from posttrain.artifacts import digest
 from posttrain.data.rows import Row
-from posttrain.data.synthetic import calls, demonstrations
+from posttrain.data.synthetic import demonstrations
 from posttrain.data.synthetic.answers import Fault, fault, without_thought
 from posttrain.data.synthetic.budget import cost
 from posttrain.data.synthetic.calls import Answer, Call, Failed, Outcome, billed
@@ -19,27 +19,26 @@ from posttrain.prompts import Message, few_shot
 from posttrain.spec.sections.synthetic import DistillSpec
 
 PROVENANCE = ("origin", "parent", "teacher", "teacher_call", "teacher_cost", "rationale")
-"""Columns beyond a row's own. `teacher` is the model that the endpoint says answered, `teacher_call` a digest of what
-it was asked, `teacher_cost` the answer's price, `parent` the id of the prompt's row."""
+"""Columns beyond a row's own. `teacher` is the model that the endpoint says answered, `teacher_call` the answer's
+name in the cache, `teacher_cost` the answer's price, `parent` the id of the prompt's row."""
 
 EXPECTED = "expected"
 """The known completion of a prompt, for reward functions."""
 
 
 def asked_of(prompts: pl.DataFrame, instruction: str) -> pl.DataFrame:
-    """Rows as prompts: the instruction where they have no system message, their completion as `expected`.
-
-    Raises: pl.exceptions.ColumnNotFoundError without id, source and prompt.
-    """
+    """Rows as prompts: the instruction where they have no system message; their completion, unless they have a column
+    `expected` of their own, under that name."""
     lacking = [pl.lit("").alias(name) for name in ("system", "completion") if name not in prompts.columns]
     rows = prompts.with_columns(lacking).with_columns(
         system=pl.when(pl.col("system") == "").then(pl.lit(instruction)).otherwise(pl.col("system")),
     )
-    columns = ["id", "source", "system", "prompt", *(n for n in rows.columns if n not in _FIRST), EXPECTED]
-    return rows.rename({"completion": EXPECTED}).select(dict.fromkeys(columns))
+    rows = rows.drop("completion") if EXPECTED in rows.columns else rows.rename({"completion": EXPECTED})
+    own = [name for name in rows.columns if name not in (*_FIRST, *PROVENANCE)]
+    return rows.select(pl.col(*_FIRST, *own).cast(pl.String).fill_null(""))
 
 
-_FIRST = ("id", "source", "system", "prompt", "completion", EXPECTED, *PROVENANCE)
+_FIRST = ("id", "source", "system", "prompt", EXPECTED)
 
 
 def calls_of(prompts: pl.DataFrame, known: pl.DataFrame, spec: DistillSpec, instruction: str) -> list[Call]:
@@ -81,19 +80,19 @@ class Candidates:
 
 
 def rows_of(
-    prompts: pl.DataFrame, asked: Sequence[Call], outcomes: Sequence[Outcome | None], spec: DistillSpec, teacher: str
+    prompts: pl.DataFrame, keys: Sequence[str], outcomes: Sequence[Outcome | None], spec: DistillSpec, teacher: str
 ) -> Candidates:
-    """A row for each call that was made; `teacher` is the name for the rows' source."""
+    """A row for each call that was made. `keys` are the calls' names in the cache; `teacher` is for rows' sources."""
     rows: list[Row] = []
     faults: list[tuple[int, Fault]] = []
     parents = (row for row in prompts.iter_rows(named=True) for _ in range(spec.samples))
-    for number, (parent, call, outcome) in enumerate(zip(parents, asked, outcomes, strict=True), 1):
+    for number, (parent, key, outcome) in enumerate(zip(parents, keys, outcomes, strict=True), 1):
         if outcome is None:
             continue
         answer, wrong = _read(outcome, spec)
         if wrong:
             faults.append((len(rows), wrong))
-        rows.append(_row(parent, call, answer, spec, f"teacher:{teacher}#{number}"))
+        rows.append(_row(parent, key, answer, spec, f"teacher:{teacher}#{number}"))
     columns = list(dict.fromkeys([*("id", "source", "system", "prompt", "completion"), *prompts.columns, *PROVENANCE]))
     values = {name: [row[name] for row in rows] for name in columns}
     return Candidates(pl.DataFrame(values, schema=dict.fromkeys(columns, pl.String)), tuple(faults))
@@ -106,18 +105,16 @@ def _read(outcome: Outcome, spec: DistillSpec) -> tuple[Answer, Fault | None]:
     return answer, fault(answer, spec.teacher.keep_refusals)
 
 
-def _row(parent: Mapping[str, str], call: Call, answer: Answer, spec: DistillSpec, source: str) -> Row:
-    body = calls.request(spec.teacher, call)
-    name = calls.key(spec.teacher.model, body, call.sample)
+def _row(parent: Mapping[str, str], key: str, answer: Answer, spec: DistillSpec, source: str) -> Row:
     made = {
         **parent,
-        "id": digest([name, answer.text]),
+        "id": digest([key, answer.text]),
         "source": source,
         "completion": answer.text.strip(),
         "origin": SYNTHETIC,
         "parent": parent["id"],
         "teacher": answer.model or spec.teacher.model,
-        "teacher_call": name,
+        "teacher_call": key,
         "teacher_cost": f"{cost(spec.teacher, billed(answer)):.6f}",
         "rationale": answer.rationale,
     }

@@ -100,7 +100,8 @@ def distill(
         wanted = pl.concat([wanted, _new(spec, known, instruction, teacher, account)], how="diagonal").fill_null("")
     wanted = _unrepeated(wanted, account)
     asked = calls_of(wanted, known, spec, instruction)
-    found = rows_of(wanted, asked, teacher.ask(asked), spec, teacher.teacher.name)
+    keys = [teacher.teacher.key(call) for call in asked]
+    found = rows_of(wanted, keys, teacher.ask(asked), spec, teacher.teacher.name)
     rows = _answered(found.rows, found.faults, len(asked), teacher.teacher.asked.stopped, account)
     for step in ([best] if best else []) + list(steps):
         rows = account.judged(step.name, step.reason, rows, _findings(step, rows, folder, engine or Local()))

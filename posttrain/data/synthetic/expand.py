@@ -7,13 +7,13 @@ Knows nothing of completions.
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from posttrain.data.synthetic.answers import without_thought
 from posttrain.data.synthetic.calls import Answer, Call, Outcome
+from posttrain.data.synthetic.chance import dice
 from posttrain.data.synthetic.similarity import repeats
 from posttrain.prompts import messages
 from posttrain.spec.sections.synthetic import DistillSpec
@@ -58,13 +58,13 @@ def expand(known: Sequence[str], task: str, spec: DistillSpec, ask: Ask) -> list
     """
     made: list[New] = []
     calls = 0
-    for round in range(ROUNDS):
+    for _ in range(ROUNDS):
         kept = [new.prompt for new in made if not new.twin]
         missing = spec.new_prompts - len(kept)
         if missing <= 0 or not known:
             break
-        numbers = range(-(-missing // PER_CALL))
-        wanted = [_question(known, task, spec.seed_prompts, f"{spec.teacher.seed}:{round}:{n}") for n in numbers]
+        numbers = range(calls, calls + -(-missing // PER_CALL))
+        wanted = [_question(known, task, spec, number) for number in numbers]
         outcomes = ask(wanted)
         written = [
             New(prompt, calls + number)
@@ -79,11 +79,12 @@ def expand(known: Sequence[str], task: str, spec: DistillSpec, ask: Ask) -> list
     return made
 
 
-def _question(known: Sequence[str], task: str, shown: int, seed: str) -> Call:
-    drawn = random.Random(seed).sample(list(known), min(shown, len(known)))
+def _question(known: Sequence[str], task: str, spec: DistillSpec, number: int) -> Call:
+    """The call of this number: it differs from the others even where the prompts it shows do not."""
+    drawn = dice(spec.teacher.seed, "new_prompts", number).sample(known, min(spec.seed_prompts, len(known)))
     listed = "\n".join(json.dumps(prompt, ensure_ascii=False) for prompt in drawn)
     text = _ASKING.format(task=task or "as the inputs show", count=len(drawn), shown=listed, wanted=PER_CALL)
-    return Call(tuple(messages("", text)))
+    return Call(tuple(messages("", text)), number)
 
 
 def _judged(written: Sequence[New], known: Sequence[str], similarity: float, missing: int) -> list[New]:

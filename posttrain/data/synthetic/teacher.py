@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posttrain.data.synthetic import endpoint, local
+from posttrain.data.synthetic import calls, endpoint, local
 from posttrain.data.synthetic.cache import Cache
 from posttrain.data.synthetic.calls import Asked, Call, Outcome
+from posttrain.data.synthetic.model_folder import find
 from posttrain.progress import Progress, silent
 from posttrain.spec.sections.synthetic import TeacherSpec
 
@@ -55,6 +56,11 @@ class Teacher:
     async def _remote(self, wanted: Sequence[Call]) -> Asked:
         with Cache(self.folder) as cache:
             return await endpoint.ask(self.spec, wanted, cache, self.asked.cost, self.progress)
+
+    def key(self, call: Call) -> str:
+        """The name of the call's answer in the cache."""
+        model = self.spec.model if self.spec.base_url else find(self.spec, self.root)[1]
+        return calls.key(model, calls.request(self.spec, call), call.sample)
 
     @property
     def name(self) -> str:
