@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 from posttrain.errors import SpecError
@@ -25,6 +25,12 @@ class Summary(Protocol):
     @property
     def columns(self) -> Sequence[str]: ...
     @property
+    def kind(self) -> str: ...
+    @property
+    def files(self) -> int: ...
+    @property
+    def settings(self) -> Mapping[str, str | list[str]]: ...
+    @property
     def example(self) -> Mapping[str, str]: ...
 
 
@@ -40,13 +46,21 @@ _WHY = {
     "text": "the first completion is not JSON",
 }
 
+_ROWS = {
+    "prompt_completion": "prompts and completions",
+    "messages": "conversations",
+    "preference": "preference pairs: a prompt, a better and a worse answer",
+    "unpaired": "answers that are each good or bad",
+    "rating": "answers with the ratings of annotators",
+}
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_TEXTS = ("system", "prompt", "completion", "chosen", "rejected", "label", "ratings")
 _PLAIN_NAMES = ("train", "data", "rows")
 
 _TEXT = """\
 # A starter spec for {path} ({rows}, format {format}, columns {columns}).
-# Its first row:
-#   prompt:     {prompt}
-#   completion: {completion}
+# It holds {kind_of_rows}. The first row:
+{example}
 #
 #   posttrain plan SPEC        what would run, with which values and why
 #   posttrain validate SPEC    this file and its data only
@@ -69,11 +83,11 @@ base:
 
 data:
   train:
-    - {{path: {quoted}, format: {format}}}
+    - {source}
   # Rows that decide the release, never trained on: where a row of this file is in `train` too, curation drops it there.
   # {how_to_split}
   test:
-    - {{path: {test}, format: {format}}}
+    - {test}
   # Text that has nothing to do with the task keeps general ability (mixed in) and shows what was forgotten (held out):
   # general: [data/general/train.jsonl.gz]
   # general_held_out: [data/general/held_out.jsonl.gz]
@@ -108,32 +122,84 @@ gates:
 """
 
 
-def starter_spec(path_of_data: Path | str, summary: Summary, root: Path | None = None) -> str:
+def starter_spec(
+    path_of_data: Path | str, summary: Summary, root: Path | None = None, splits: Sequence[str] = ()
+) -> str:
     """A commented spec that `posttrain.spec.load` accepts as it stands.
 
-    Paths in it are written from `root` (the current folder); `data.test` names a file beside the data that the
-    user is told how to make. Raises `SpecError` for a data file outside of `root`.
+    Paths in it are written from `root` (the current folder). `data.test` names the test split, if the data has one
+    (`splits`); else a file beside the data that the user is told how to make. Raises `SpecError` for a data file
+    outside of `root`.
     """
-    path = _inside(Path(path_of_data), (root or Path.cwd()).resolve())
-    stem, suffix = _parts(path)
-    kind = guess_kind(summary.example.get("completion", ""))
-    test = path.with_name(f"{stem.replace('train', 'test') if 'train' in stem else stem + '_test'}{suffix}")
+    path = str(path_of_data)
+    if "://" not in path and not _is_hub(path, summary):
+        path = _inside(Path(path), (root or Path.cwd()).resolve()).as_posix()
+    stem, _ = _parts(PurePosixPath(path).name)
+    folder = PurePosixPath(path).parent.name
+    kind = guess_kind(summary.example.get("completion") or summary.example.get("chosen", ""))
+    test, how_to_split = _test(path, summary, splits)
     return _TEXT.format(
-        path=_shown(str(path)),
-        quoted=json.dumps(path.as_posix()),
-        test=json.dumps(test.as_posix()),
-        rows=f"{summary.rows:,} rows" if summary.rows is not None else "rows not counted",
+        path=_shown(path),
+        rows=_counted(summary),
         format=summary.format,
         columns=_shown(", ".join(summary.columns), 200),
-        prompt=_shown(summary.example.get("prompt", "")),
-        completion=_shown(summary.example.get("completion", "")),
-        name=json.dumps(_name(path.parent.name if stem in _PLAIN_NAMES and path.parent.name else stem)),
+        kind_of_rows=_ROWS[summary.kind],
+        example="\n".join(f"#   {name + ':':11} {_shown(summary.example.get(name, ''))}" for name in _told(summary)),
+        name=json.dumps(_name(folder if stem in _PLAIN_NAMES and folder else stem)),
         kind=kind,
         why=_WHY[kind],
         instruction=json.dumps(_INSTRUCTION[kind]),
         main=_MAIN[kind],
-        how_to_split=_how_to_split(path, test, suffix),
+        source=_source({"path": path, **summary.settings}),
+        test=_source({"path": path, **summary.settings, **test}),
+        how_to_split=how_to_split,
     )
+
+
+def _is_hub(path: str, summary: Summary) -> bool:
+    """Whether a plain `owner/name` was read from the hub: its rows then name an address."""
+    return "://" not in path and summary.example.get("source", "").startswith("hf://")
+
+
+def _counted(summary: Summary) -> str:
+    rows = f"{summary.rows:,} rows" if summary.rows is not None else "rows not counted"
+    return rows if summary.files == 1 else f"{summary.files:,} files, {rows}"
+
+
+def _told(summary: Summary) -> list[str]:
+    """The texts of the first row that are worth showing."""
+    return [name for name in _TEXTS if summary.example.get(name) or name == "prompt"]
+
+
+def _test(path: str, summary: Summary, splits: Sequence[str]) -> tuple[dict[str, str], str]:
+    """What the test source says otherwise than the training source, and how the user comes by it."""
+    own = summary.settings.get("split")
+    other = next((split for split in ("test", "validation") if split in splits and split != own), None)
+    if own and other:
+        return {"split": other}, f"The data has splits of its own: {', '.join(splits)}."
+    stem, suffix = _parts(PurePosixPath(path).name)
+    name = f"{stem.replace('train', 'test') if 'train' in stem else stem + '_test'}{suffix}"
+    if "://" in path or _is_hub(path, summary):
+        return {"path": f"data/{name}"}, f"Put rows that are not in {_shown(path)} into data/{_shown(name)}."
+    test = PurePosixPath(path).with_name(name)
+    return {"path": test.as_posix()}, _how_to_split(PurePosixPath(path), test, suffix)
+
+
+def _source(settings: Mapping[str, str | list[str]]) -> str:
+    """A source as one line of YAML."""
+    return "{" + ", ".join(f"{name}: {_value(name, value)}" for name, value in settings.items()) + "}"
+
+
+def _value(name: str, value: str | list[str]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_value(name, each) for each in value)}]"
+    if (
+        name == "path"
+        or not _WORD.fullmatch(value)
+        or value.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+    ):
+        return json.dumps(value)
+    return value
 
 
 def guess_kind(completion: str) -> Kind:
@@ -156,10 +222,11 @@ def _inside(path: Path, root: Path) -> Path:
     return whole.relative_to(root)
 
 
-def _parts(path: Path) -> tuple[str, str]:
+def _parts(name: str) -> tuple[str, str]:
     """`rows.jsonl.gz` as `rows` and `.jsonl.gz`."""
-    inner = Path(path.stem)
-    return (inner.stem, inner.suffix + path.suffix) if path.suffix == ".gz" else (path.stem, path.suffix)
+    path = PurePosixPath(name)
+    inner = PurePosixPath(path.stem)
+    return (inner.stem, inner.suffix + path.suffix) if path.suffix in (".gz", ".zst") else (path.stem, path.suffix)
 
 
 def _name(stem: str) -> str:
@@ -167,16 +234,18 @@ def _name(stem: str) -> str:
     return name or "pipeline"
 
 
-def _how_to_split(path: Path, test: Path, suffix: str) -> str:
+def _how_to_split(path: PurePosixPath, test: PurePosixPath, suffix: str) -> str:
     source, target = (_shown(shlex.quote(each.as_posix()), 300) for each in (path, test))
     if suffix == ".jsonl":
         return f"To set aside every tenth row:  awk 'NR % 10 == 0' {source} > {target}"
     if suffix == ".jsonl.gz":
         return f"To set aside every tenth row:  gzip -dc {source} | awk 'NR % 10 == 0' | gzip > {target}"
+    if not suffix:
+        return f"Move a tenth of the files, drawn at random, into {target}."
     return f"Put a tenth of the rows, drawn at random, into {target}."
 
 
 def _shown(text: str, limit: int = 90) -> str:
     """One line that is safe inside a YAML comment."""
-    line = "".join(character if character.isprintable() else " " for character in text)
+    line = "".join(character if character.isprintable() else " " for character in text[: 4 * limit])
     return line if len(line) <= limit else line[: limit - 1] + "…"

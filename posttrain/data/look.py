@@ -44,11 +44,17 @@ class SourceSummary:
 
 
 def look(
-    source: Source, root: Path, task: TaskSpec | None = None, where: str = "data.train[0]", plain_text: bool = False
+    source: Source,
+    root: Path,
+    task: TaskSpec | None = None,
+    where: str = "data.train[0]",
+    plain_text: bool = False,
+    count: bool = False,
 ) -> SourceSummary:
     """Look at one source. Raises `DataError` as loading it would, as far as the head of its first file can tell.
 
-    With a task, at least one of the first rows must be a label of its kind.
+    With a task, at least one of the first rows must be a label of its kind. With `count`, files here are read to their
+    end for the number of rows.
     """
     found = reading(source, root, where, plain_text)
     rows = _rows(found)
@@ -59,7 +65,7 @@ def look(
         path=source.path,
         format=found.shape.format,
         kind=found.shape.kind,
-        rows=_count(found, rows.height),
+        rows=_count(found, rows.height, count),
         columns=found.present,
         example=(sound or rows.to_dicts())[0],
         files=len(found.origins),
@@ -73,10 +79,13 @@ def _rows(found: Reading) -> pl.DataFrame:
     return pl.concat(by_answer(frames)) if "annotator" in found.shape.columns else frames[0]
 
 
-def _count(found: Reading, read: int) -> int | None:
-    if len(found.origins) > 1 or ("annotator" in found.shape.columns and not found.whole):
+def _count(found: Reading, seen: int, read: bool) -> int | None:
+    if found.whole and len(found.origins) == 1:
+        return seen
+    if "annotator" in found.shape.columns or (len(found.origins) > 1 and not read):
         return None
-    return read if found.whole else row_count(found.origins[0])
+    counts = [row_count(origin, read) for origin in found.origins]
+    return None if None in counts else sum(each for each in counts if each is not None)
 
 
 def _check_labels(rows: list[Row], kind: str) -> None:

@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from posttrain.spec.document import Place
 from posttrain.spec.metrics import METRICS
+from posttrain.spec.sections.data import REMOTE, Source, shown_address
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
 
@@ -22,7 +24,10 @@ def escaping_paths(data: Any, root: Path) -> Iterator[tuple[Place, str]]:
     """Every path of the raw spec that leaves `root`, by name: a link inside the project that leads out is allowed,
     since only the machine's owner can have made it."""
     for place, value in _paths(data):
-        if reason := _escapes(value, root):
+        if "://" in value and place[0] == "data" and place[1] in _FILES:
+            if reason := _no_source(value):
+                yield place, f"found {shown_address(value)!r}, {reason}; {_cure(place)}"
+        elif reason := _escapes(value, root):
             yield place, f"found {value!r}, {reason}; {_cure(place)}"
 
 
@@ -30,6 +35,16 @@ def _cure(place: Place) -> str:
     if place[0] == "resources":
         return "name a folder inside the project (a link there may lead to another disk)"
     return "copy or link the file into the project and name it from there, as in data/rows.jsonl"
+
+
+def _no_source(address: str) -> str | None:
+    """Why rows may not be read from an address; None when they may."""
+    parts = urlsplit(address)
+    if parts.scheme not in REMOTE or "::" in address or any(ord(character) < 33 for character in address):
+        return f"which is an address of a kind that is not read, expected {', '.join(REMOTE[:4])}, https, … or a path"
+    if parts.password or (parts.username and parts.scheme in ("http", "https")):
+        return "which holds a password, expected an address without one; give it by the driver's own settings"
+    return None
 
 
 def _escapes(value: str, root: Path) -> str | None:
@@ -87,13 +102,19 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
 
 def _leaks(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     for learnt, kept in (("train", "test"), ("general", "test"), ("general", "general_held_out")):
-        paths = {os.path.normpath(source.path) for source in getattr(spec.data, learnt)}
+        found = {_content(source) for source in getattr(spec.data, learnt)}
         for index, source in enumerate(getattr(spec.data, kept)):
-            if os.path.normpath(source.path) in paths:
+            if _content(source) in found:
                 yield (
                     ("data", kept, index),
                     f"{source.path} is in data.{learnt} too, so its scores would mean nothing; use separate files",
                 )
+
+
+def _content(source: Source) -> tuple[str, str | None, str | None]:
+    """What a source reads: two of one path read the same, unless they name different splits or configurations."""
+    path = source.path.removeprefix("hf://").removeprefix("datasets/")
+    return path if "://" in path else os.path.normpath(path), source.name, source.split
 
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:

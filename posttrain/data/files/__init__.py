@@ -19,20 +19,19 @@ from pathlib import Path
 from posttrain.data.files import array, delimited, lines, tables
 from posttrain.data.files.chunks import Batch, Chunk, Fault, Parsed
 from posttrain.data.files.encoding import MAX_UNDECODABLE, Text
-from posttrain.data.files.folder import local_files, remote_files
+from posttrain.data.files.folder import list_local, list_remote, local_files, remote_files, split_names
 from posttrain.data.files.hub import HubSet, hub_id
 from posttrain.data.files.place import (
     SUFFIXES,
     File,
     check_encoding,
     check_local,
-    shown_address,
     suffix,
     unknown_kind,
 )
 from posttrain.data.files.unpack import Unpacked
 from posttrain.errors import DataError
-from posttrain.spec.sections.data import Source
+from posttrain.spec.sections.data import Source, shown_address
 
 CHUNK = 4 * 1024**2
 """Bytes of a chunk: some thousand rows, which a worker takes apart in a tenth of a second."""
@@ -52,7 +51,7 @@ def origins(source: Source, root: Path, where: str) -> list[Origin]:
     local = None if source.remote else root / source.path
     id = hub_id(source.path)
     if id and (local is None or _means_the_hub(local, root)):
-        return [HubSet(id, source.name, source.split, source.revision, where)]
+        return [HubSet(id, source.name, source.split, source.revision, where).pinned()]
     if local is None:
         return _remote(source, where)
     check_local(local, source.path, where)
@@ -60,6 +59,15 @@ def origins(source: Source, root: Path, where: str) -> list[Origin]:
         return [File(local, source.path, source.encoding, where)]
     found = local_files(local, source.path, where, source.split)
     return [File(path, f"{source.path}/{path.relative_to(local)}", source.encoding, where) for path in found]
+
+
+def splits(source: Source, root: Path, where: str) -> list[str]:
+    """The splits that a folder or a data set of the hub holds; none of a single file. Raises `DataError`."""
+    id = hub_id(source.path)
+    if id and (source.remote or _means_the_hub(root / source.path, root)):
+        return HubSet(id, source.name, None, source.revision, where).splits()
+    names = list_remote(source.path, where) if source.remote else list_local(root / source.path, source.path)
+    return split_names(names)
 
 
 def _means_the_hub(path: Path, root: Path) -> bool:
@@ -94,6 +102,8 @@ def chunks(origin: Origin, columns: Sequence[str] | None = None, size: int = CHU
 
 def _chunks(file: File, stream: Unpacked, columns: Sequence[str] | None, size: int) -> Iterator[Chunk]:
     head = stream.peek(1024)
+    if not head:
+        raise _empty(file)
     kind = tables.kind_of(head)
     if not kind and file.suffix in _BINARY:
         kind = _BINARY[file.suffix]
@@ -122,17 +132,24 @@ def _first(text: Text, file: File, size: int) -> bytes:
             break
         data += more
     if not data.strip():
-        raise DataError(f"{file.shown}: the file is empty, expected at least one row; add rows or correct {file.where}")
+        raise _empty(file)
     return data
 
 
-def row_count(origin: Origin) -> int | None:
-    """How many rows there are, if that is known without reading them."""
+def _empty(file: File) -> DataError:
+    return DataError(f"{file.shown}: the file is empty, expected at least one row; add rows or correct {file.where}")
+
+
+def row_count(origin: Origin, read: bool = False) -> int | None:
+    """How many rows there are, None when that is not known; with `read`, files here are read to the end for it."""
     if isinstance(origin, HubSet):
         return None
     with origin.unpacked() as stream:
         kind = tables.kind_of(stream.peek(8))
-        return tables.row_count(kind, stream, origin) if kind else None
+        known = tables.row_count(kind, stream, origin) if kind else None
+    if known is None and read and isinstance(origin.location, Path):
+        return sum(map(len, chunks(origin)))
+    return known
 
 
 __all__ = [
@@ -148,4 +165,5 @@ __all__ = [
     "chunks",
     "origins",
     "row_count",
+    "splits",
 ]

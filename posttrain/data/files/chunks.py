@@ -45,6 +45,9 @@ class Chunk(Protocol):
     def parse(self) -> Parsed:
         """Take the rows apart."""
 
+    def __len__(self) -> int:
+        """How many rows there are, told without taking them apart."""
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -54,6 +57,9 @@ class Lines:
     data: bytes
     codec: str
     too_long: tuple[tuple[int, str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return sum(not line.isspace() for line in self.data.split(b"\n") if line) + len(self.too_long)
 
     def parse(self) -> Parsed:
         """Blank lines are no rows."""
@@ -80,6 +86,9 @@ class Items:
     items: tuple[bytes, ...]
     codec: str
 
+    def __len__(self) -> int:
+        return len(self.items)
+
     def parse(self) -> Parsed:
         """An item that is no JSON is a fault."""
         rows, wrong = json_rows.parse(self.items, b"\n".join(self.items), self.codec)
@@ -96,6 +105,9 @@ class Cells:
     numbers: tuple[int, ...]
     records: tuple[tuple[str, ...], ...]
     problems: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records)
 
     def parse(self) -> Parsed:
         """A record with more or fewer cells than the header is a fault."""
@@ -120,6 +132,9 @@ class Batch:
 
     first: int
     batch: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
 
     def parse(self) -> Parsed:
         """Values as Python has them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from posttrain.data.files.place import SUFFIXES, filesystem, suffix
@@ -25,12 +25,22 @@ def local_files(folder: Path, shown: str, where: str, split: str | None) -> list
     Raises `DataError` for a link that leads out of the folder, for several splits of which none is named, and when
     nothing is left.
     """
-    names = sorted(_inside(folder, shown))
-    return [folder / name for name in _of_split(names, shown, where, split)]
+    return [folder / name for name in _of_split(list_local(folder, shown), shown, where, split)]
 
 
 def remote_files(url: str, shown: str, where: str, split: str | None) -> list[str] | None:
     """The addresses of a folder's data files, sorted; None when the address is no folder. Raises as `local_files`."""
+    inside = list_remote(url, shown)
+    return None if inside is None else [inside[name] for name in _of_split(list(inside), shown, where, split)]
+
+
+def list_local(folder: Path, shown: str) -> list[str]:
+    """The names of the data files in a folder, sorted; none when it is no folder. Raises `DataError` for a bad link."""
+    return sorted(_inside(folder, shown))
+
+
+def list_remote(url: str, shown: str) -> dict[str, str] | None:
+    """Name -> address of the data files in a folder there, sorted; None when it is no folder."""
     system, path = filesystem(url, shown)
     try:
         if not system.isdir(path):
@@ -39,9 +49,13 @@ def remote_files(url: str, shown: str, where: str, split: str | None) -> list[st
     except Exception:  # each driver has errors of its own; opening the file then says what is wrong
         return None
     start = path.rstrip("/") + "/"
-    inside = {str(name).removeprefix(start): system.unstrip_protocol(name) for name in found}
-    names = sorted(name for name in inside if _is_data(name))
-    return [inside[name] for name in _of_split(names, shown, where, split)]
+    inside = {str(name).removeprefix(start): str(system.unstrip_protocol(name)) for name in found}
+    return {name: inside[name] for name in sorted(inside) if _is_data(name)}
+
+
+def split_names(files: Iterable[str] | None) -> list[str]:
+    """The splits that file names tell of, sorted."""
+    return sorted({split for name in files or () if (split := _split(name))})
 
 
 def _inside(folder: Path, shown: str) -> Iterator[str]:
@@ -82,7 +96,7 @@ def _of_split(names: list[str], shown: str, where: str, split: str | None) -> li
     by_split: dict[str, list[str]] = {}
     for name in names:
         by_split.setdefault(_split(name), []).append(name)
-    known = sorted(filter(None, by_split))
+    known = split_names(names)
     if split is None:
         if len(known) > 1:
             raise DataError(f"{shown}: holds the splits {', '.join(known)}; set {where}.split to one of them")

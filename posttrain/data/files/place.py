@@ -39,10 +39,10 @@ class File:
         name = self.location.name if isinstance(self.location, Path) else urlsplit(self.location).path
         return suffix(name)
 
-    def open(self) -> IO[bytes]:
+    def open(self, seekable: bool = False) -> IO[bytes]:
         """The bytes as they lie there. Raises `DataError`."""
         if isinstance(self.location, str):
-            return open_address(self.location, self.shown)
+            return open_address(self.location, self.shown, seekable)
         try:
             return self.location.open("rb")
         except OSError as error:
@@ -68,13 +68,6 @@ def suffix(name: str) -> str:
     while path.suffix.lower() in PACKED:
         path = path.with_suffix("")
     return path.suffix.lower()
-
-
-def shown_address(url: str) -> str:
-    """The address without what may be secret in it: the name of a user, and the signature behind `?`."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def check_encoding(encoding: str, where: str) -> None:
@@ -126,16 +119,22 @@ def filesystem(url: str, shown: str) -> tuple[Any, str]:
     return system, str(path)
 
 
-def open_address(url: str, shown: str) -> IO[bytes]:
+def open_address(url: str, shown: str, seekable: bool = False) -> IO[bytes]:
     """The bytes at an address. Raises `DataError` when it cannot be reached or nothing is there."""
     system, path = filesystem(url, shown)
+    # Not every web server gives out parts of a file, which seeking in it takes.
+    options = {"block_size": 0} if not seekable and url.startswith("http") else {}
     try:
-        opened: IO[bytes] = system.open(path, "rb")
+        opened: IO[bytes] = system.open(path, "rb", **options)
     except FileNotFoundError as error:
-        raise DataError(f"{shown}: no such file there, expected rows; correct the address") from error
+        raise _nothing_there(shown) from error
     except Exception as error:  # each driver has errors of its own
         raise _unreachable(shown, error) from error
     return opened
+
+
+def _nothing_there(shown: str) -> DataError:
+    return DataError(f"{shown}: no such file there, or no answer, expected rows; correct the address")
 
 
 def _unreachable(shown: str, error: Exception) -> DataError:
@@ -158,7 +157,7 @@ def _remote_identity(url: str, shown: str) -> str:
     try:
         known = system.info(path)
     except FileNotFoundError as error:
-        raise DataError(f"{shown}: no such file there, expected rows; correct the address") from error
+        raise _nothing_there(shown) from error
     except Exception as error:  # each driver has errors of its own
         raise _unreachable(shown, error) from error
     told = {name.lower(): str(value) for name, value in known.items() if _CHANGES.match(name) and value}

@@ -45,13 +45,18 @@ def parse(texts: Sequence[bytes], joined: bytes, codec: str) -> tuple[list[dict[
     for at, text in enumerate(texts):
         try:
             row = orjson.loads(text if plain else text.decode(codec))
-            keys += _keys(row)
+            if type(row) is dict:
+                keys += len(row)
+                for value in row.values():
+                    if type(value) is not str:
+                        keys += _keys(value)
         except (ValueError, _Doubtful):
             slow.add(at)
             row, problem = _slowly(text, codec)
             if problem:
                 wrong[at] = problem
         if type(row) is not dict:
+            slow.add(at)
             wrong[at] = ("schema", f"found JSON {type(row).__name__}, expected an object", _decoded(text, codec))
             row = {}
         rows.append(row)
@@ -147,20 +152,25 @@ def _decoded(text: bytes, codec: str) -> str:
     return text.decode(codec, "replace")
 
 
-# --- keys given twice: every key ends in `":`, and so does no text, but for one with an escaped quote --------------
+# --- keys given twice ----------------------------------------------------------------------------------------
+#
+# A key ends in `":`. So do, in a sound text, only an escaped quote (`\\":`) and a text that begins with a colon
+# (`": ":`); these are not counted. Whatever else looks like a key is read again, slowly.
 
 
 def _written(text: bytes) -> int:
-    return text.count(b'":') - text.count(b'\\":')
+    return text.count(b'":') - text.count(b'\\":') - text.count(b'": ":') - text.count(b'":":')
 
 
 def _all_written(text: bytes) -> int:
     """`_written` of a large text, five times as fast."""
     characters = np.frombuffer(text, np.uint8)
     colons = np.flatnonzero(characters == ord(":"))
-    colons = colons[colons >= 2]
-    quoted = characters[colons - 1] == ord('"')
-    return int((quoted & (characters[colons - 2] != ord("\\"))).sum())
+    colons = colons[colons >= 3]
+    colons = colons[characters[colons - 1] == ord('"')]
+    before = characters[colons - 2]
+    begins = (before == ord(":")) | ((before == ord(" ")) & (characters[colons - 3] == ord(":")))
+    return int(((before != ord("\\")) & ~begins).sum())
 
 
 def _repeated(texts: Sequence[bytes], rows: Sequence[dict[str, Any]], codec: str, read: set[int]) -> dict[int, Wrong]:

@@ -5,8 +5,9 @@ Knows nothing of what columns mean.
 
 from __future__ import annotations
 
+import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ def chunks(kind: str, stream: Unpacked, file: File, size: int, columns: Sequence
     """Chunks of about `size` bytes; only `columns`, if given. Raises `DataError` for a file that is broken."""
     first = 1
     try:
-        with _opened(kind, stream, file) as source:
+        with _opened(kind, stream, file) as (source, release):
             read = _parquet if kind == "Parquet" else _arrow
             for batch in read(source, size, columns, kind):
                 yield Batch(first, batch)
                 first += batch.num_rows
+                release()
     except (pa.ArrowException, OSError) as error:
         words = " ".join(str(error).split())[:200]
         after = f" after {first - 1:,} whole rows" if first > 1 else ""
@@ -49,27 +51,39 @@ def row_count(kind: str, stream: Unpacked, file: File) -> int | None:
     """Rows, if the file tells without being read."""
     if kind != "Parquet" or stream.packing:
         return None
-    with _opened(kind, stream, file) as source:
+    with _opened(kind, stream, file) as (source, _):
         return int(pq.ParquetFile(source).metadata.num_rows)
 
 
 @contextmanager
-def _opened(kind: str, stream: Unpacked, file: File) -> Iterator[Any]:
-    """Something that pyarrow reads: the mapped file, the address, or a packed file unpacked to disk."""
+def _opened(kind: str, stream: Unpacked, file: File) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Something that pyarrow reads, and what to call when rows read so far are done with.
+
+    That is the file here, the address, or a packed file unpacked to disk.
+    """
     if kind == "Arrow stream":
-        yield pa.PythonFile(_Readable(stream), mode="r")
+        yield pa.PythonFile(_Readable(stream), mode="r"), _nothing
     elif stream.packing:
         with tempfile.TemporaryFile(prefix="posttrain-") as unpacked:
             while piece := stream.read(1024**2):
                 unpacked.write(piece)
             unpacked.seek(0)
-            yield pa.PythonFile(unpacked, mode="r")
-    elif isinstance(file.location, Path):
-        with pa.memory_map(str(file.location)) if kind == "Arrow" else pa.OSFile(str(file.location)) as local:
-            yield local
+            yield pa.PythonFile(unpacked, mode="r"), _nothing
+    elif not isinstance(file.location, Path):
+        with file.open(seekable=True) as remote:
+            yield pa.PythonFile(remote, mode="r"), _nothing
+    elif kind == "Arrow":
+        # Mapped, for a file may be one single batch; its pages are handed back as soon as they are done with.
+        with file.location.open("rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        yield pa.BufferReader(pa.py_buffer(mapped)), lambda: mapped.madvise(mmap.MADV_DONTNEED)
     else:
-        with file.open() as remote:
-            yield pa.PythonFile(remote, mode="r")
+        with pa.OSFile(str(file.location)) as local:
+            yield local, _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Readable:

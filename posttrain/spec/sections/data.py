@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
@@ -19,6 +20,12 @@ Format = Literal[
     "auto", "prompt_completion", "messages", "alpaca", "sharegpt", "intent_slots", "text",
     "preference", "comparison", "unpaired", "rating",
 ]  # fmt: skip
+
+
+def shown_address(url: str) -> str:
+    """An address without what may be secret in it: user, password, and the signature behind `?`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _names(value: Any) -> Any:
