@@ -122,10 +122,15 @@ def _growing() -> tuple[np.ndarray, np.ndarray]:
 
 def _apart(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """With a space between a Chinese or Japanese character and its neighbor, since it is a word of its own."""
-    alone = ((values >= 0x3040) & (values <= 0x30FF)) | ((values >= 0x3400) & (values <= 0x9FFF))
+    alone = _alone(values)
     letter = values != _SPACE
     gaps = np.flatnonzero((alone[:-1] | alone[1:]) & letter[:-1] & letter[1:]) + 1
     return np.insert(values, gaps, _SPACE), starts + np.searchsorted(gaps, starts), stops + np.searchsorted(gaps, stops)
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Whether each code point is a word of its own."""
+    return ((values >= 0x3040) & (values <= 0x30FF)) | ((values >= 0x3400) & (values <= 0x9FFF))
 
 
 @lru_cache(maxsize=1)
@@ -149,6 +154,11 @@ def words(texts: Ragged) -> Ragged:
     sums = np.add.reduceat(texts.values * powers[: len(texts.values)], starts)
     hashes = mixed(sums * inverses[starts])
     return Ragged(hashes, np.searchsorted(starts, texts.starts), np.searchsorted(starts, texts.ends))
+
+
+def ideographs(texts: Ragged) -> np.ndarray:
+    """Whether each word, in the order of `words`, is a Chinese or Japanese character. Takes what `folded` gives."""
+    return _alone(texts.values[np.flatnonzero(texts.values == _SPACE)[:-1] + 1])
 
 
 @lru_cache(maxsize=4)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from posttrain.data import labels
 from posttrain.data.codes import Ragged, blocks, codes, folded, mixed, words
+from posttrain.data.prose import is_json
 from posttrain.data.table import Table
 
 ANSWERS = ("completion", "chosen", "rejected")
@@ -57,14 +57,8 @@ def same(rows: pl.DataFrame) -> pl.Series:
 
 def is_labelled(rows: pl.DataFrame) -> pl.Series:
     """Whether all answers of a row are JSON objects or arrays."""
-    found = pl.repeat(any(name in rows.columns for name in ANSWERS), rows.height, dtype=pl.Boolean, eager=True)
-    for name in ANSWERS:
-        if name in rows.columns:
-            found &= rows[name].str.contains(r"^\s*[\{\[]")
-            at = found.arg_true()
-            wrong = [row for row, text in zip(at, rows[name].gather(at), strict=True) if not labels.is_json(text)]
-            found = found.scatter(wrong, False) if wrong else found
-    return found
+    answers = [is_json(rows[name]) for name in ANSWERS if name in rows.columns]
+    return pl.Series(np.logical_and.reduce([answer.to_numpy() for answer in answers] or [np.zeros(rows.height, bool)]))
 
 
 def digest(rows: pl.DataFrame) -> np.ndarray:
@@ -79,11 +73,12 @@ def digest(rows: pl.DataFrame) -> np.ndarray:
             column = rows[name]
             if name != "prompt":
                 column = pl.select(pl.when(pl.lit(labelled)).then(pl.lit("")).otherwise(pl.lit(column))).to_series()
-            total = mixed(total * np.uint64(0x9E3779B97F4A7C15) + _digest_of_words(column))
+            total = mixed(total * np.uint64(0x9E3779B97F4A7C15) + digest_of_words(column))
     return total
 
 
-def _digest_of_words(column: pl.Series) -> np.ndarray:
+def digest_of_words(column: pl.Series) -> np.ndarray:
+    """128 bits a text (shape (texts, 2)) of its words; of its characters where it has none."""
     found = np.zeros((len(column), 2), np.uint64)
     for start, part in blocks(column):
         points = codes(part)
@@ -96,6 +91,7 @@ def _digest_of_words(column: pl.Series) -> np.ndarray:
 
 
 def digest_of_characters(points: Ragged) -> np.ndarray:
+    """128 bits a text (shape (texts, 2)) of all its characters. Takes what `codes` gives."""
     points = points.take(np.arange(points.rows))
     return _sums(Ragged(points.values.astype(np.uint64), points.starts, points.ends))
 
