@@ -15,21 +15,21 @@ from typing import Any, Literal
 
 from posttrain import gates, strategy
 from posttrain.artifacts import DatasetRef, Done, Stage, Workspace
-from posttrain.data.curate import CurateResult, curate
-from posttrain.data.validate import ValidateResult, validate
+from posttrain.data.curate import CurateResult
 from posttrain.evaluation.measure import measure
 from posttrain.evaluation.metrics import MAIN
 from posttrain.evaluation.scores import Scores
 from posttrain.models import estimate
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
-from posttrain.progress import silent
+from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
 from posttrain.training import dpo, pairs, recipes, sft
 from posttrain.training.result import PairsResult, TrainResult
 
 State = Literal["unchanged", "would run", "may run", "not needed"]
 STAGES = (
+    "distill",
     "validate",
     "curate",
     "baseline-zero-shot",
@@ -113,13 +113,17 @@ def make_plan(checked: Checked) -> Plan:
     load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row)
     shape = recipes.shape_of(checked.base)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
-    stages = tuple(_planned(name, walk, expected, spec) for name in STAGES)
+    names = STAGES if spec.synthetic.distill else STAGES[1:]
+    stages = tuple(_planned(name, walk, expected, spec) for name in names)
     return Plan(stages, sft_recipe, align_recipe, machine.name, rows)
 
 
 def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate], spec: PipelineSpec) -> PlannedStage:
     if name in walk.done:
         return PlannedStage(name, "unchanged", walk.done[name].seconds, 0, f"in {walk.done[name].folder.name}")
+    if name == "distill" and spec.synthetic.distill:
+        most = f"asks {spec.synthetic.distill.teacher.model}; at most {spec.synthetic.distill.teacher.max_cost:g}"
+        return PlannedStage(name, "would run", 0.0, 0, f"{most} in the unit of its prices; time is the teacher's")
     guess = expected.get(ESTIMATE_OF.get(name, name))
     if name in walk.needless or walk.complete or guess is None:
         return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
@@ -157,11 +161,15 @@ def _walk(checked: Checked) -> _Walk:
 
 def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     """The flow of `flows/retrain.py`, stage by stage, as far as its results exist."""
-    spec, root, base = checked.loaded.spec, checked.loaded.root, checked.base
+    spec, base = checked.loaded.spec, checked.base
     workspace = LookOnly(checked.workspace.root)
-    validated: Done[ValidateResult] = validate(spec.data, spec.task, spec.validate_, workspace, silent, root)
+    data = Preparation.of(checked, workspace)
+    if made := data.distill():
+        yield "distill", made
+        data = data.with_rows(made.result.rows)
+    validated = data.validate()
     yield "validate", validated
-    curated: Done[CurateResult] = curate(validated.result, spec.task, spec.curate, workspace, silent)
+    curated = data.curate(validated.result)
     yield "curate", curated
     rows = curated.result
 
@@ -270,7 +278,9 @@ def _text_bytes(ref: DatasetRef) -> float:
 
 
 def _counted(path: Path) -> tuple[int, int]:
-    """Lines and bytes of a file or of a folder's files; Parquet rows as its footer says."""
+    """Lines and bytes of a file or of a folder's files; Parquet rows as its footer says; 0 for what lies elsewhere."""
+    if not path.exists():
+        return 0, 0
     if path.is_dir():
         both = [_counted(file) for file in sorted(path.iterdir()) if file.is_file()]
         return sum(lines for lines, _ in both), sum(size for _, size in both)

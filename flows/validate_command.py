@@ -20,18 +20,13 @@ def validate_data(path: Path) -> None:
     """Check the spec, run the validate stage, and print what every rule found. Raises: UserError on refusal."""
     settle_environment()
     checked = preflight.check(path)
-    from posttrain.data.validate import validate
+    from posttrain.preparation import Preparation
 
-    spec, console = checked.loaded.spec, make_console()
+    console = make_console()
     with Display(console) as display:
         display.started("validate")
-        done = validate(
-            spec.data,
-            spec.task,
-            spec.validate_,
-            checked.workspace,
-            lambda amount, total, note="": display.progressed("validate", amount, total, note),
-            checked.loaded.root,
+        done = Preparation.of(checked).validate(
+            lambda amount, total, note="": display.progressed("validate", amount, total, note)
         )
         result = done.result
         summary = f"{result.rows_in:,} rows, {result.quarantine.rows:,} quarantined"

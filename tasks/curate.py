@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from prefect import task
 
-from posttrain.data.curate import CurateResult, curate
+from posttrain.data.curate import CurateResult
 from posttrain.data.validate import ValidateResult
+from posttrain.preparation import Preparation
 from tasks import show
 from tasks.policy import STAGE
 from tasks.run import Run
 
 
 @task(name="curate", task_run_name="curate", **STAGE)
-def curate_rows(run: Run, validated: ValidateResult) -> CurateResult:
-    """Turn valid rows into training, validation and test sets."""
-    spec = run.spec
+def curate_rows(run: Run, data: Preparation, validated: ValidateResult) -> CurateResult:
+    """Turn valid rows into training, validation and test sets; every row set aside keeps its reason."""
     with run.stage("curate") as stage:
-        done = curate(validated, spec.task, spec.curate, run.workspace, stage.progress)
+        done = data.curate(validated, stage.progress)
         result = done.result
         stage.finish(
             done,
             f"{result.train.rows:,} train, {result.validation.rows:,} validation, {result.test.rows:,} test",
-            params=spec.curate.model_dump(),
+            params=run.spec.curate.model_dump(),
             metrics={"train": result.train.rows, "validation": result.validation.rows, "dropped": result.dropped.rows},
             datasets={"train": result.train, "validation": result.validation, "test": result.test},
-            tables={"funnel": [step.model_dump() for step in result.funnel]},
+            tables={"funnel": show.funnel_table(result, validated)},
         )
-    show.artifact("curate", "The data funnel", show.funnel(result))
+    show.artifact("curate", "The data funnel", show.funnel(result, validated))
     return result

@@ -21,6 +21,7 @@ from posttrain.artifacts import Done, ModelRef
 from posttrain.errors import TransientError
 from posttrain.gates import Verdict
 from posttrain.preflight import Checked
+from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
 from posttrain.strategy import Decision
 from tasks.watch import listener
@@ -40,6 +41,7 @@ class Run:
         self.root: Path = loaded.root
         self.base: ModelRef = checked.base
         self.workspace = checked.workspace
+        self.preparation = Preparation.of(checked)
         self.stages: dict[str, Done[Any]] = {}
         self.decisions: list[Decision] = []
         self.verdicts: list[Verdict] = []

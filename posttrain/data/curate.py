@@ -1,173 +1,205 @@
-"""Curation: from valid rows to the rows worth training on; every dropped row keeps its reason.
+"""Curation: from valid rows to the rows worth training on; every row set aside keeps its reason.
 
-Runs the steps, each a pure function in its own file, in this order: clean, exact, near, decontaminate, split, mix.
-To add one: write the file, call it in `_domain`. Knows nothing of files as users write them; reads and writes
-references.
+The chart: sift each part (clean, row steps, table steps; `assemble.py` says which) → cut the validation split from the
+domain's rows → blend the parts → write in random order. Knows nothing of files as users write them; reads and writes
+references, and holds no more than some batches of rows at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 from posttrain.artifacts import DatasetRef, Done, Frozen, Stage, Workspace, run_stage
-from posttrain.data import labels
-from posttrain.data.clean import clean
-from posttrain.data.decontaminate import decontaminate
-from posttrain.data.dedup import clusters, exact, near
-from posttrain.data.mix import mix
-from posttrain.data.parquet import read_rows, write_rows
-from posttrain.data.rows import Dropped, Row, examples, shorten
-from posttrain.data.split import split
-from posttrain.data.validate import REASON, ValidateResult
+from posttrain.data.arrange import write_in_order, write_shuffled
+from posttrain.data.assemble import Assembly, assemble, files_of
+from posttrain.data.blend import blend
+from posttrain.data.duplicates import clusters
+from posttrain.data.engine import Engine, open_engine
+from posttrain.data.funnel import Funnel, FunnelStep
+from posttrain.data.rows import shorten
+from posttrain.data.sift import REASON, sift
+from posttrain.data.split import joined, validation_rows
+from posttrain.data.synthetic.retold_table import retold
+from posttrain.data.table import Table, TableWriter
+from posttrain.data.validate import ValidateResult
+from posttrain.data.verdicts import Verdicts
 from posttrain.errors import DataError
 from posttrain.progress import Progress
 from posttrain.spec.sections.curate import CurateSpec
+from posttrain.spec.sections.synthetic import SyntheticSpec
 from posttrain.spec.sections.task import TaskSpec
 
-GENERAL = "general"
-
-
-class FunnelStep(Frozen):
-    """One step: rows before and after, why, and the first few rows that it dropped or changed."""
-
-    step: str
-    rows_in: int
-    rows_out: int
-    reason: str
-    examples: tuple[str, ...]
+PARTS = ("train", "general", "preference", "test", "general_held_out")
+GROUP = "group"
 
 
 class CurateResult(Frozen):
-    """The three splits with their system messages, the general held-out rows, and what was dropped.
+    """The splits with their system messages, the general held-out rows, people's preferences, and what was set aside.
 
     Rows have a `group`: the intent (intent_slots), "general", or "". `dropped` has every column of a row, then rule,
-    value, threshold, split and twin. The funnel counts the rows to train on; its last step adds general rows.
+    value, threshold, split, twin and verdict ("drop" or "review"). The funnel counts the rows to train on; its last
+    step adds those of the other parts.
     """
 
     train: DatasetRef
     validation: DatasetRef
     test: DatasetRef
     general_held_out: DatasetRef | None
+    preference: DatasetRef | None
     dropped: DatasetRef
     funnel: tuple[FunnelStep, ...]
 
 
-@dataclass
-class _Funnel:
-    """Keeps count while rows pass through the steps."""
-
-    steps: list[FunnelStep] = field(default_factory=list)
-    dropped: list[Row] = field(default_factory=list)
-
-    def drop(self, step: str, reason: str, before: int, found: Sequence[Dropped], name: str = "train") -> None:
-        """Note a step that dropped rows of a split; only the train split's steps appear in the funnel."""
-        self.dropped += [item.record(name) for item in found]
-        if name == "train":
-            self.note(step, before, before - len(found), reason, examples(found))
-
-    def note(self, step: str, rows_in: int, rows_out: int, reason: str, shown: tuple[str, ...] = ()) -> None:
-        """Add a line to the funnel."""
-        self.steps.append(FunnelStep(step=step, rows_in=rows_in, rows_out=rows_out, reason=reason, examples=shown))
-
-
 def curate(
-    validated: ValidateResult, task: TaskSpec, spec: CurateSpec, workspace: Workspace, progress: Progress
+    validated: ValidateResult,
+    task: TaskSpec,
+    spec: CurateSpec,
+    workspace: Workspace,
+    progress: Progress,
+    root: Path,
+    verdicts: Verdicts | None = None,
+    base: str = "",
+    synthetic: SyntheticSpec | None = None,
+    workers: int = 1,
 ) -> Done[CurateResult]:
-    """Clean, de-duplicate, decontaminate, split and mix. Raises `DataError` when no row is left to train on."""
-    splits = ("train", "test", "general", "general_held_out")
-    refs: dict[str, DatasetRef | None] = {name: getattr(validated, name) for name in splits}
+    """Clean, filter, de-duplicate, decontaminate, split and mix.
+
+    Relative paths of the spec start at `root`; `base` is the folder of the base model, for perplexity scores. Neither
+    the engine nor the number of `workers` changes the result.
+    Raises `DataError` when no row is left to train on, or when a file that a step needs cannot be read.
+    """
+    verdicts, synthetic = verdicts or Verdicts(), synthetic or SyntheticSpec()
+    refs: dict[str, DatasetRef | None] = {name: getattr(validated, name) for name in PARTS}
     inputs = {
         "rows": {name: ref and ref.fingerprint for name, ref in refs.items()},
         "task": task,
-        "spec": spec,
+        "spec": spec.model_dump(mode="json", exclude={"engine"}),
+        "files": files_of(spec, root),
+        "synthetic": {"augment": synthetic.augment, "spot_check": synthetic.spot_check},
+        "verdicts": verdicts.digest,
     }
-    stage = Stage("curate", inputs, CurateResult, code=("posttrain.data",), libraries=("datasketch", "pyarrow"))
+    stage = Stage("curate", inputs, CurateResult, code=("posttrain.data",), libraries=("numpy", "polars", "pyarrow"))
 
     def work(partial: Path, final: Path) -> CurateResult:
         progress(0, 6, "reading rows")
-        rows = {name: read_rows(ref) if ref else [] for name, ref in refs.items()}
-        return _curate(rows, task, spec, partial, final, progress)
+        tables = {name: Table(Path(ref.uri)) for name, ref in refs.items() if ref}
+        assembly = assemble(tables, task, spec, synthetic, root, verdicts, base)
+        curation = _Curation(tables, assembly, spec, partial, final, open_engine(spec.engine, workers), progress)
+        return curation.run()
 
     return run_stage(workspace, stage, work)
 
 
-def _curate(
-    rows: dict[str, list[Row]], task: TaskSpec, spec: CurateSpec, partial: Path, final: Path, progress: Progress
-) -> CurateResult:
-    funnel = _Funnel()
-    test, _ = clean(rows["test"])
-    held_out, _ = clean(rows["general_held_out"])
-    measured = test + held_out
-    domain = _domain(rows["train"], measured, spec, funnel, progress)
-    general = _general(rows["general"], measured, spec, funnel)
-    progress(4, 6, "splitting")
-    domain = [_with_task(row, task) for row in domain]
-    groups = clusters(domain, min(spec.near_duplicates, 0.99))
-    train, validation = split(domain, spec.validation_rows, spec.seed, groups)
-    funnel.note("split", len(domain), len(train), f"{len(validation):,} rows kept for validation, in proportion")
-    if not train:
-        raise DataError(
-            f"data.train: 0 rows are left to train on after curation ({_story(funnel)}), expected at least 1; "
-            "add rows or loosen curate.near_duplicates and curate.decontaminate_ngram"
-        )
-    mixed, added = mix(train, general, spec.general_share, spec.max_rows, spec.seed)
-    shown = tuple(shorten(row["prompt"]) for row in mixed if row["group"] == GENERAL)[:3]
-    reason = f"{added:,} of {len(general):,} general rows added ({added / len(mixed):.1%} of the mix)"
-    if len(mixed) - added < len(train):
-        reason += f"; {len(train) - len(mixed) + added:,} rows left out by max_rows"
-    funnel.note("mix", len(train), len(mixed), reason, shown)
-    progress(5, 6, "writing rows")
-    written = {"train": mixed, "validation": validation, "test": [_with_task(row, task) for row in test]}
-    refs = {name: write_rows(partial / f"{name}.parquet", found, final, ("group",)) for name, found in written.items()}
-    kept = [{**row, "group": GENERAL} for row in held_out]
-    return CurateResult(
-        **refs,
-        general_held_out=write_rows(partial / "general_held_out.parquet", kept, final, ("group",)) if kept else None,
-        dropped=write_rows(partial / "dropped.parquet", funnel.dropped, final, REASON),
-        funnel=tuple(funnel.steps),
-    )
+@dataclass
+class _Curation:
+    """One curation in progress: what every step of it needs."""
+
+    tables: dict[str, Table]
+    assembly: Assembly
+    spec: CurateSpec
+    partial: Path
+    final: Path
+    engine: Engine
+    progress: Progress
+    funnel: Funnel = field(default_factory=Funnel)
+
+    def run(self) -> CurateResult:
+        """Everything, in the chart's order."""
+        sifted = self._sift_all()
+        domain = sifted["train"]
+        self.progress(4, 6, "splitting")
+        validation = self._validation(domain)
+        train = domain.without(validation)
+        self.funnel.note("split", domain.rows, train.rows, f"{len(validation):,} rows kept for validation")
+        if not train.rows:
+            raise DataError(
+                f"data.train: 0 rows are left to train on after curation ({self.funnel.story()}), expected at least 1; "
+                "add rows or loosen curate.near_duplicates and curate.decontaminate_ngram"
+            )
+        self.progress(5, 6, "mixing and writing")
+        train, made = self._retold(train)
+        origins = {"domain": train, "augmented": made, "general": sifted.get("general")}
+        blended = blend(origins, self.assembly.kind, self.spec)
+        self.funnel.note("mix", self.funnel.rows, blended.rows, blended.text, self._first_general(sifted))
+        refs = {
+            "train": self._shuffled("train", blended.chosen),
+            "validation": self._written("validation", domain, validation),
+            **{name: self._in_order(name, sifted.get(name)) for name in ("test", "general_held_out", "preference")},
+        }
+        self._clear()
+        dropped = self.partial / "dropped.parquet"
+        return CurateResult(**refs, dropped=_ref(dropped, self.final), funnel=tuple(self.funnel.steps))
+
+    def _sift_all(self) -> dict[str, Table]:
+        columns = list(dict.fromkeys(name for table in self.tables.values() for name in (*table.columns, GROUP)))
+        sifted: dict[str, Table] = {}
+        with TableWriter(self.partial / "dropped.parquet", (*columns, *REASON)) as aside:
+            for number, (name, table) in enumerate(self.tables.items()):
+                self.progress(1 + 3 * number / len(self.tables), 6, f"sifting {name}")
+                funnel = self.funnel if name == "train" else Funnel()
+                work = self._work(name)
+                sifted[name] = sift(table, name, self.assembly.sieves[name], aside, work, self.engine, funnel)
+        return sifted
+
+    def _validation(self, domain: Table) -> np.ndarray:
+        """Positions of the validation rows in the domain's file, in random order."""
+        spec = self.spec
+        together = clusters(domain, min(spec.near_duplicates, 0.99), self.engine)
+        if spec.keep_together:
+            together = joined(together, _column(domain, spec.keep_together, "curate.keep_together"))
+        groups = _column(domain, GROUP, GROUP)
+        return domain.positions[validation_rows(groups, together, spec.validation_rows, spec.seed)]
+
+    def _retold(self, train: Table) -> tuple[Table, Table | None]:
+        """The training rows, and those made from them if the spec asks for any."""
+        spec = self.assembly.augment
+        if not spec.makes_rows:
+            return train, None
+        before = train.rows
+        train, made = retold(train, spec, self.assembly.instruction, self._work("augmented"), self.engine)
+        self.funnel.note("augment", before, train.rows + made.rows, f"{made.rows:,} rows told in other ways")
+        return train, made
+
+    def _first_general(self, sifted: dict[str, Table]) -> tuple[str, ...]:
+        if "general" not in sifted:
+            return ()
+        first = next(sifted["general"].batches(["prompt"]), None)
+        return tuple(shorten(prompt) for prompt in first["prompt"][:3]) if first is not None else ()
+
+    def _shuffled(self, name: str, chosen: list[tuple[Table, np.ndarray]]) -> DatasetRef:
+        columns = list(dict.fromkeys(name for table, _ in chosen for name in table.columns))
+        writer = write_shuffled(self.partial / f"{name}.parquet", chosen, columns, self.spec.seed)
+        return writer.ref(self.final)
+
+    def _written(self, name: str, table: Table, positions: np.ndarray) -> DatasetRef:
+        return self._shuffled(name, [(table, positions)])
+
+    def _in_order(self, name: str, table: Table | None) -> DatasetRef | None:
+        if table is None:
+            return None
+        return write_in_order(self.partial / f"{name}.parquet", table, table.columns).ref(self.final)
+
+    def _work(self, name: str) -> Path:
+        return self.partial / f".sifted-{name}.parquet"
+
+    def _clear(self) -> None:
+        for work in self.partial.glob(self._work("*").name):
+            work.unlink()
 
 
-def _domain(
-    rows: list[Row], measured: Sequence[Row], spec: CurateSpec, funnel: _Funnel, progress: Progress
-) -> list[Row]:
-    """The task's own rows through every dropping step."""
-    progress(1, 6, "cleaning")
-    kept, changed = clean(rows)
-    shown = tuple(f"{row['source']}: {shorten(repr(row['prompt']))}" for row in changed[:3])
-    funnel.note("clean", len(rows), len(kept), f"{len(changed):,} rows had blanks or characters to tidy", shown)
-    before = len(kept)
-    kept, dropped = exact(kept)
-    funnel.drop("exact", "same label, same words but for case and punctuation", before, dropped)
-    progress(2, 6, "finding near-duplicates")
-    before = len(kept)
-    kept, dropped = near(kept, spec.near_duplicates)
-    funnel.drop("near", f"same label, Jaccard similarity of {spec.near_duplicates:g} or more", before, dropped)
-    progress(3, 6, "decontaminating")
-    before = len(kept)
-    kept, dropped = decontaminate(kept, measured, spec.decontaminate_ngram)
-    reason = f"same prompt as a held-out row, or {spec.decontaminate_ngram} consecutive words of it"
-    funnel.drop("decontaminate", reason, before, dropped)
-    return kept
+def _column(table: Table, name: str, key: str) -> pl.Series:
+    """One column of the rows that are there. Raises `DataError` when the rows have none of that name."""
+    if name not in table.columns:
+        raise DataError(f"{key}: found columns {', '.join(table.columns)}, expected {name}; name one of them")
+    found = [batch[name] for batch in table.batches([name])]
+    return pl.concat(found) if found else pl.Series(name, [], dtype=pl.String)
 
 
-def _general(rows: list[Row], measured: Sequence[Row], spec: CurateSpec, funnel: _Funnel) -> list[Row]:
-    """General rows through the same steps; the instruction of the task is not theirs."""
-    kept, _ = clean(rows)
-    kept, repeated = exact(kept)
-    kept, alike = near(kept, spec.near_duplicates)
-    kept, leaked = decontaminate(kept, measured, spec.decontaminate_ngram)
-    funnel.drop("general", "", len(rows), [*repeated, *alike, *leaked], GENERAL)
-    return [{**row, "group": GENERAL} for row in kept]
+def _ref(path: Path, final: Path) -> DatasetRef:
+    from posttrain.artifacts import file_digest
 
-
-def _with_task(row: Row, task: TaskSpec) -> Row:
-    """The row with the task's instruction, unless it has a system message of its own, and its group."""
-    group = labels.intent(row["completion"]) if task.kind == "intent_slots" else ""
-    return {**row, "system": row["system"] or task.instruction, "group": group}
-
-
-def _story(funnel: _Funnel) -> str:
-    return ", ".join(f"{step.step} {step.rows_in:,} to {step.rows_out:,}" for step in funnel.steps)
+    return DatasetRef(uri=str(final / path.name), fingerprint=file_digest(path), rows=Table(path).rows)

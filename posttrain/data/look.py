@@ -22,7 +22,7 @@ from posttrain.errors import DataError
 from posttrain.spec.sections.data import DataSpec, Source
 from posttrain.spec.sections.task import TaskSpec
 
-SPLITS = ("train", "test", "general", "general_held_out")
+SPLITS = ("train", "test", "general", "general_held_out", "preference")
 LABELLED = ("train", "test")
 
 

@@ -1,4 +1,4 @@
-"""Rows through the steps of curation: what goes on is written to one file, what is set aside to another, with its reason.
+"""Rows through the steps of curation: what goes on is written to one file, what is set aside to another, with reasons.
 
 One pass cleans and runs every row step, batch by batch; then each table step reads what is left as a stream. Knows
 nothing of which steps there are, nor where rows come from.
@@ -25,8 +25,11 @@ REASON = ("rule", "value", "threshold", "split", "twin", "verdict")
 """Columns of a row that was set aside, beyond its own."""
 
 
-class Restored(Protocol):
+class Said(Protocol):
     """What people have said (`posttrain.data.verdicts.Verdicts`)."""
+
+    def edited(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows, with the new texts of those that somebody edited."""
 
     def restores(self, rows: pl.DataFrame, rule: str) -> pl.Series:
         """One flag a row: whether somebody restored it from this rule."""
@@ -47,11 +50,12 @@ class Sieve:
     row_steps: tuple[RowStep, ...] = ()
     table_steps: tuple[TableStep, ...] = ()
     finish: Callable[[pl.DataFrame], pl.DataFrame] | None = None
-    restored: Restored | None = None
+    said: Said | None = None
 
     def __call__(self, rows: pl.DataFrame) -> Passed:
         """Clean a batch and run the row steps; a row that one step sets aside is not shown to the next."""
         tidied, changed = self.clean.apply(rows)
+        tidied = self.said.edited(tidied) if self.said else tidied
         passed = Passed(tidied, changed=changed.height, examples={"clean": _changes(rows, changed)})
         for step in self.row_steps:
             passed.set_aside(step.name, self._heeded(step.name, passed.kept, step.find(passed.kept)))
@@ -62,9 +66,9 @@ class Sieve:
     def _heeded(self, rule: str, rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         """Findings less those that only warn, and those from which a person restored the row."""
         found = found.filter(pl.col("verdict") != "warn").unique("row", keep="first", maintain_order=True)
-        if self.restored is None or not found.height:
+        if self.said is None or not found.height:
             return found
-        return found.filter(~self.restored.restores(rows[found["row"].to_list()], rule))
+        return found.filter(~self.said.restores(rows[found["row"].to_list()], rule))
 
 
 @dataclass
@@ -156,10 +160,10 @@ def _row_steps(
 
 def _heeded(sieve: Sieve, step: TableStep, table: Table, found: pl.DataFrame) -> pl.DataFrame:
     found = found.filter(pl.col("verdict") != "warn").unique("row", keep="first", maintain_order=True).sort("row")
-    if sieve.restored is None or not found.height:
+    if sieve.said is None or not found.height:
         return found
     kept_back = [
-        batch[Table.INDEX].filter(sieve.restored.restores(batch, step.name))
+        batch[Table.INDEX].filter(sieve.said.restores(batch, step.name))
         for batch in table.only(found["row"].to_numpy()).batches()
     ]
     restored = pl.concat(kept_back)

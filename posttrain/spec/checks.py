@@ -17,7 +17,7 @@ from posttrain.spec.sections.data import REMOTE, Source, shown_address
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
 
-_FILES = ("train", "test", "general", "general_held_out")
+_FILES = ("train", "test", "general", "general_held_out", "preference")
 
 
 def escaping_paths(data: Any, root: Path) -> Iterator[tuple[Place, str]]:
@@ -101,7 +101,7 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
 
 
 def _leaks(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
-    for learnt, kept in (("train", "test"), ("general", "test"), ("general", "general_held_out")):
+    for learnt, kept in (("train", "test"), ("general", "test"), ("general", "general_held_out"), ("preference", "test")):
         found = {_content(source) for source in getattr(spec.data, learnt)}
         for index, source in enumerate(getattr(spec.data, kept)):
             if _content(source) in found:

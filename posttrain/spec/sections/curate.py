@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from posttrain.artifacts import Frozen
-from posttrain.spec.field import setting
+from posttrain.spec.field import section, setting
+from posttrain.spec.sections.annotators import AnnotatorsSpec
+from posttrain.spec.sections.clean import CleanSpec
+from posttrain.spec.sections.facts import FactsSpec
+from posttrain.spec.sections.harm import HarmSpec
+from posttrain.spec.sections.mixture import MixtureSpec
 
 
 class CurateSpec(Frozen):
-    """From valid rows to the rows worth training on; every dropped row keeps its reason."""
+    """From valid rows to the rows worth training on; every row set aside keeps its reason."""
 
+    engine: Literal["local", "ray"] = setting(
+        "local", "Where batches are worked on: worker processes here, or a Ray cluster (posttrain[ray]); same result."
+    )
+    clean: CleanSpec = section(CleanSpec, "Tidies text without changing what it says.")
+    harm: HarmSpec = section(HarmSpec, "Word lists against harmful answers; unsure hits wait for review.")
+    annotators: AnnotatorsSpec = section(AnnotatorsSpec, "Rows with ratings: how good people must find them.")
+    facts: FactsSpec | None = setting(None, "Answers checked against a reference table of yours.", source="S3")
+    steps: list[str] = setting([], "Python files with steps of your own: functions under @curation_step.")
     near_duplicates: float = setting(
         0.85,
-        "Rows whose estimated Jaccard similarity (MinHash) reaches this are one row; 1 keeps near-duplicates.",
+        "Rows whose Jaccard similarity (found by MinHash, then counted) reaches this are one row; 1 keeps them.",
         source="S3 (its 0.85 is for embeddings)",
         gt=0,
         le=1,
     )
     decontaminate_ngram: int = setting(
         8,
-        "A training row that shares this many consecutive words with a test prompt is dropped; 0: exact only.",
+        "A training row that shares this many consecutive words with a held-out row is dropped; 0: same prompts only.",
         source="this project",
         ge=0,
     )
     validation_rows: int = setting(700, "Rows cut from training for the gates along the way.", ge=1)
-    general_share: float = setting(
-        0.03,
-        "Share of general rows in the training mix. S2 mixes general:domain 7:1 (0.875) for chat; a narrow "
-        "format-bound task needs far less.",
+    keep_together: str | None = setting(
+        None, "Column whose equal values never straddle training and validation, e.g. a customer or a document."
+    )
+    general_share: float | None = setting(
+        None,
+        "Share of general rows in the training mix. Empty: 0.875 for prose (S2's 7 : 1), 0.03 for a narrow "
+        "format-bound task, which needs far less. mixture.parts replaces it.",
+        source="S2",
         ge=0,
         lt=1,
     )
+    mixture: MixtureSpec = section(MixtureSpec, "More parts than domain and general, with weights and limits.")
     max_rows: int | None = setting(None, "Train on at most this many rows, drawn with the seed.", ge=1)
     seed: int = setting(0, "Decides split, mix and order.", ge=0)

@@ -93,4 +93,9 @@ class DataSpec(Frozen):
     general_held_out: Sources = setting(
         [], "General rows whose perplexity before and after shows forgetting.", source="S1"
     )
+    preference: Sources = setting(
+        [],
+        "What people prefer, for alignment: pairs of a chosen and a rejected answer, or answers with a label.",
+        source="S4",
+    )
     published: str | None = setting(None, "JSON of published scores of others on the same test, for the report.")

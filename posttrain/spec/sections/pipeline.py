@@ -17,6 +17,7 @@ from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.schedule import ScheduleSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
+from posttrain.spec.sections.synthetic import SyntheticSpec
 from posttrain.spec.sections.task import TaskSpec
 from posttrain.spec.sections.validate import ValidateSpec
 
@@ -39,6 +40,7 @@ class PipelineSpec(Frozen):
     task: TaskSpec = required("What the model must learn to do.")
     base: BaseSpec = section(BaseSpec, "The model that training starts from.")
     data: DataSpec = required("Where rows come from.")
+    synthetic: SyntheticSpec = section(SyntheticSpec, "Rows that are made rather than found.")
     validate_: ValidateSpec = section(ValidateSpec, "Which rows are fit for use.", alias="validate")
     curate: CurateSpec = section(CurateSpec, "From valid rows to the rows worth training on.")
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")

@@ -1,0 +1,137 @@
+"""Which steps a spec asks for, and in which order: the list that curation is.
+
+| part | row steps | table steps |
+| --- | --- | --- |
+| train | person, annotators, harm, facts, own steps, contaminated | exact, near, spot check |
+| general | person, harm, contaminated | exact, near |
+| preference | person, harm, contaminated | exact |
+| test, general_held_out | none: what is measured stays as it was published | none |
+
+All parts are cleaned. What gives away a held-out row goes before duplicates: otherwise a clean row could be dropped as
+the twin of a contaminated one. To add a step: write its file, and a line here. Knows nothing of how steps are run
+(`sift.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from posttrain.artifacts import file_digest
+from posttrain.data import labels
+from posttrain.data.annotators import Annotators
+from posttrain.data.clean import Clean
+from posttrain.data.custom import load_steps
+from posttrain.data.decontaminate import Decontaminate
+from posttrain.data.duplicates import Exact, Near
+from posttrain.data.facts import Facts
+from posttrain.data.harm import Harm
+from posttrain.data.row_verdict import EVERY
+from posttrain.data.sift import Sieve
+from posttrain.data.steps import RowStep, TableStep
+from posttrain.data.synthetic.spot_check import SpotCheck
+from posttrain.data.table import Table
+from posttrain.data.verdicts import PERSON, Person, Verdicts
+from posttrain.spec.sections.curate import CurateSpec
+from posttrain.spec.sections.synthetic import AugmentSpec, SyntheticSpec
+from posttrain.spec.sections.task import TaskSpec
+
+GENERAL = "general"
+MEASURED = ("test", "general_held_out")
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A sieve for every part, and what curation must know of the task and of augmentation."""
+
+    sieves: Mapping[str, Sieve]
+    kind: str
+    instruction: str
+    augment: AugmentSpec
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Gives rows their group and, where they are the task's own, its instruction as system message."""
+
+    kind: str
+    instruction: str
+    group: str = ""
+
+    def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with `group`: the intent (intent_slots), or the one given."""
+        group = pl.lit(self.group)
+        if self.kind == "intent_slots" and not self.group and "completion" in rows.columns:
+            group = pl.Series([labels.intent(completion) for completion in rows["completion"]], dtype=pl.String)
+        named = rows.with_columns(group=group)
+        if not self.instruction:
+            return named
+        system = pl.when(pl.col("system") == "").then(pl.lit(self.instruction)).otherwise(pl.col("system"))
+        return named.with_columns(system=system)
+
+
+def assemble(
+    tables: Mapping[str, Table],
+    task: TaskSpec,
+    spec: CurateSpec,
+    synthetic: SyntheticSpec,
+    root: Path,
+    verdicts: Verdicts,
+    base: str,
+) -> Assembly:
+    """The steps for each part. Raises `DataError` for a file of the spec that a step cannot use."""
+    clean = Clean(spec.clean)
+    own, general = Finish(task.kind, task.instruction), Finish(task.kind, "", GENERAL)
+    person, harm = Person(verdicts), Harm.make(spec.harm, root)
+    held_out = [tables[name] for name in MEASURED if name in tables]
+
+    def contaminated(part: str) -> RowStep:
+        return Decontaminate.against(held_out, [tables[part]], spec.decontaminate_ngram)
+
+    sieves = {name: Sieve(clean, finish=own if name == "test" else general) for name in MEASURED}
+    near = Near(spec.near_duplicates)
+    if "train" in tables:
+        rows = (person, *_own_row_steps(spec, root, harm), contaminated("train"))
+        sieves["train"] = Sieve(
+            clean, rows, (Exact(), near, *_own_table_steps(synthetic, verdicts, tables)), own, verdicts
+        )
+    if "general" in tables:
+        sieves["general"] = Sieve(clean, (person, harm, contaminated("general")), (Exact(), near), general, verdicts)
+    if "preference" in tables:
+        sieves["preference"] = Sieve(clean, (person, harm, contaminated("preference")), (Exact(),), own, verdicts)
+    return Assembly(sieves, task.kind, task.instruction, synthetic.augment)
+
+
+def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm) -> Iterator[RowStep]:
+    """Steps that the spec's own rows go through, one row at a time."""
+    yield Annotators(spec.annotators)
+    yield harm
+    if spec.facts:
+        yield Facts.make(spec.facts, root)
+    for path in spec.steps:
+        yield from load_steps(path, root)
+
+
+def _own_table_steps(synthetic: SyntheticSpec, verdicts: Verdicts, tables: Mapping[str, Table]) -> Iterator[TableStep]:
+    """Steps that compare the spec's own rows with each other, after duplicates are gone."""
+    if "origin" in tables["train"].columns:
+        yield _spot_check(synthetic, verdicts, tables["train"])
+
+
+def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> SpotCheck:
+    """The look at synthetic rows, with what people have said of them so far."""
+    step = SpotCheck(synthetic.spot_check)
+    words = verdicts.words.filter(pl.col("rule").is_in([step.name, PERSON]) & (pl.col("id") != EVERY))
+    said = {word["id"]: word["verdict"] != "drop" for word in words.to_dicts()}
+    columns = [name for name in ("id", "teacher") if name in train.columns]
+    known = [batch.filter(pl.col("id").is_in(list(said))) for batch in train.batches(columns)] if said else []
+    return step.with_verdicts(said, pl.concat(known)) if known else step
+
+
+def files_of(spec: CurateSpec, root: Path) -> dict[str, str]:
+    """Path -> digest of the files that steps read, for the stage's fingerprint; a missing one is found out later."""
+    paths = [*spec.steps, *spec.harm.word_lists, *([spec.facts.reference] if spec.facts else [])]
+    return {path: file_digest(root / path) for path in paths if (root / path).is_file()}
