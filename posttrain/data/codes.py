@@ -101,23 +101,22 @@ def folded(texts: Ragged) -> Ragged:
 
 def _grown(texts: Ragged) -> Ragged:
     """The same texts, case-folded by Python where a character becomes several: ß."""
-    many, sizes = _growing()
-    if not len(texts.values) or texts.values.max() < many[0]:
+    first, sizes = _growth_table()
+    if not len(texts.values) or texts.values.max() < first:
         return texts
-    place = np.searchsorted(many, texts.values).clip(max=len(many) - 1)
-    grows = many[place] == texts.values
-    if not grows.any():
+    sizes = sizes.take(texts.values, mode="clip")
+    if sizes.max() == 1:
         return texts
-    offsets = np.concatenate(([0], np.cumsum(np.where(grows, sizes[place], 1))))
+    offsets = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
     values = np.frombuffer(texts.values.tobytes().decode("utf-32-le").casefold().encode("utf-32-le"), dtype="<u4")
     return Ragged(values, offsets[texts.starts], offsets[texts.ends])
 
 
 @lru_cache(maxsize=1)
-def _growing() -> tuple[np.ndarray, np.ndarray]:
-    """The code points that case-folding turns into several, and into how many."""
-    sizes = {code: len(chr(code).casefold()) for code in range(0x10000) if len(chr(code).casefold()) > 1}
-    return np.array(list(sizes), dtype=np.uint32), np.array(list(sizes.values()), dtype=np.int64)
+def _growth_table() -> tuple[int, np.ndarray]:
+    """The first code point that case-folding turns into several, and into how many it turns each."""
+    sizes = np.array([len(chr(code).casefold()) for code in range(0x10001)], dtype=np.uint8)
+    return int(np.argmax(sizes > 1)), sizes
 
 
 def _apart(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

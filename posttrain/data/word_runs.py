@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -102,10 +103,18 @@ class Lookup:
         if not len(self.values):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         # Most are not there, and a look at one byte tells; a binary search takes twenty looks at memory.
-        mask = np.uint64((1 << min(_SIEVE, len(self.values).bit_length() + 4)) - 1)
-        sieve = np.zeros(int(mask) + 1, bool)
-        sieve[(self.values & mask).astype(np.int64)] = True
-        likely = np.flatnonzero(sieve[(wanted & mask).astype(np.int64)])
+        likely = np.flatnonzero(self._sieve[(wanted & self._mask).astype(np.int64)])
         places = np.searchsorted(self.values, wanted[likely]).clip(max=len(self.values) - 1)
         there = self.values[places] == wanted[likely]
         return likely[there], places[there]
+
+    @property
+    def _mask(self) -> np.uint64:
+        return np.uint64((1 << min(_SIEVE, len(self.values).bit_length() + 4)) - 1)
+
+    @cached_property
+    def _sieve(self) -> np.ndarray:
+        """Whether there is a value with these lower bits."""
+        sieve = np.zeros(int(self._mask) + 1, bool)
+        sieve[(self.values & self._mask).astype(np.int64)] = True
+        return sieve

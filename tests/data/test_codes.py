@@ -46,7 +46,8 @@ def test_folded_is_the_key(texts: list[str]) -> None:
 
 
 def test_every_character_folds_as_in_the_key() -> None:
-    texts = [f"x{chr(code)}y" for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    numbers = [*range(0x1000), *range(0x1000, 0x33000, 3), *range(0x33000, 0x110000, 251)]
+    texts = [f"x{chr(code)}y" for code in numbers if not 0xD800 <= code < 0xE000]
     for _, part in blocks(pl.Series(texts), 1 << 20):
         found = of(part.to_list())
         spaced = text_of(found.values)[1:]
