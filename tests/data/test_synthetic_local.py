@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from posttrain.data.synthetic.cache import Cache
 from posttrain.data.synthetic.calls import Answer, Call, Failed
+from posttrain.data.synthetic.distill import distill
 from posttrain.data.synthetic.model_folder import TINY, find
 from posttrain.data.synthetic.teacher import Teacher
 from posttrain.errors import ModelError
 from posttrain.prompts import messages
-from posttrain.spec.sections.synthetic import TeacherSpec
+from posttrain.spec.sections.synthetic import DistillSpec, TeacherSpec
 
 WORDS = [
     "play some jazz",
@@ -128,3 +131,17 @@ def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"'nobody/nothing' is no folder and not in the local Hugging Face cache"):
         Teacher(spec(model="nobody/nothing"), tmp_path).ask(ask())
+
+
+def test_distillation_names_the_answer_in_the_cache(tmp_path: Path) -> None:
+    settings = {"teacher": {"model": "tiny", "max_tokens": 8, "temperature": 0}, "prompts": ["p.jsonl"]}
+    prompts = pl.DataFrame({"id": ["0" * 16], "source": ["p.jsonl:1"], "prompt": ["Repeat: play"]})
+    done = distill(DistillSpec.model_validate(settings), prompts, tmp_path)
+    row = pl.concat([done.rows, done.set_aside], how="diagonal").row(0, named=True)
+    assert row["source"] == "teacher:tiny#1"
+    assert row["teacher"] == find(spec(), tmp_path)[1]
+    with Cache(tmp_path) as cache:
+        kept = cache.get(row["teacher_call"])
+    assert kept is not None
+    assert kept.text == row["completion"]
+    assert (done.calls, done.cost, done.output_tokens) == (1, 0.0, kept.output_tokens)

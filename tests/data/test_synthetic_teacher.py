@@ -201,6 +201,7 @@ def test_the_cap_stops_before_it_is_passed_and_a_second_run_spends_nothing(serve
     assert outcomes[5:] == [None] * 5
     assert teacher.asked.cost == pytest.approx(100)
     assert "max_cost 350.00" in teacher.asked.stopped
+    assert not teacher.asked.unfinished, "with this cap there is no more to come"
     again = Teacher(settings, tmp_path)
     assert again.ask(ask(10)) == outcomes
     assert again.asked.spent == 0
@@ -227,6 +228,7 @@ def test_a_quota_that_is_used_up_stops_and_keeps_what_there_is(server: Server, t
     teacher = Teacher(spec(server, concurrency=1), tmp_path)
     assert [outcome is not None for outcome in teacher.ask(ask(5))] == [True, True, False, False, False]
     assert "wants to be paid" in teacher.asked.stopped
+    assert teacher.asked.unfinished
     assert len(server.requests) == 3
 
 

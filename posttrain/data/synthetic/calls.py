@@ -56,7 +56,8 @@ Outcome = Answer | Failed
 class Asked:
     """What became of the calls, by their place: those missing were not made, and `stopped` says why.
 
-    `cost` is of all calls that were needed, `spent` of those made now, in the unit of the prices.
+    `made` counts what was sent, further tries included. `cost` is of all calls that were needed, `spent` of those made
+    now, in the unit of the prices. `unfinished`: the same calls may give more answers another time.
     """
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Asked:
     cost: float = 0.0
     spent: float = 0.0
     stopped: str = ""
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)

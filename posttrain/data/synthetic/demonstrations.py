@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import polars as pl
 
 from posttrain.data.rows import Row
 from posttrain.data.synthetic.chance import dice, share
 from posttrain.data.synthetic.retell import AUGMENTED, is_single
-from posttrain.data.synthetic.similarity import jaccard, runs
+from posttrain.data.synthetic.similarity import Runs, jaccard, runs
 from posttrain.prompts import Message, few_shot
 
 POOL = 5_000
@@ -21,6 +22,9 @@ POOL = 5_000
 
 TRIES = 20
 """Rows looked at for each example that is wanted, before fewer have to do."""
+
+COMPARED = 2_000
+"""Characters of a prompt by which twins are told (this project)."""
 
 _GENERAL = "general"
 _SHOWN = ("id", "system", "prompt", "completion")
@@ -51,16 +55,21 @@ def draw(pool: Sequence[Row], row: Mapping[str, str], count: int, similarity: fl
     """Up to `count` rows of the pool, in random order, whose prompts are less than `similarity` like the row's and
     each other's."""
     chance = dice(seed, "examples", row["id"])
-    asked = [runs(row["prompt"])]
+    asked = [_runs(row["prompt"])]
     drawn: list[Row] = []
     for at in chance.sample(range(len(pool)), min(len(pool), TRIES * count)):
         if len(drawn) == count:
             break
-        candidate = runs(pool[at]["prompt"])
+        candidate = _runs(pool[at]["prompt"])
         if pool[at]["id"] != row["id"] and all(jaccard(candidate, other) < similarity for other in asked):
             drawn.append(pool[at])
             asked.append(candidate)
     return drawn
+
+
+@lru_cache(maxsize=POOL)
+def _runs(prompt: str) -> Runs:
+    return runs(prompt[:COMPARED])
 
 
 def fitted(examples: Sequence[Row], row: Mapping[str, str], characters: int) -> list[Message]:

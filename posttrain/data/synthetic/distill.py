@@ -52,7 +52,8 @@ class Distilled:
     `set_aside` has every column of a row (the completion is "" for prompts that were not asked), then rule, value,
     threshold, twin, verdict and split. Of `calls` that were needed, `cached` were answered before; `requests` were
     sent now, further tries included. `cost` is of all calls that the rows rest on, `spent` of those made now; both in
-    the unit of the prices. `stopped` says why calls were left out; "" when none was.
+    the unit of the prices. `stopped` says why calls were left out; "" when none was. `unfinished`: the endpoint held
+    off or some calls failed in passing, so that the same settings may give more rows another time.
     """
 
     rows: pl.DataFrame
@@ -66,6 +67,7 @@ class Distilled:
     cost: float
     spent: float
     stopped: str
+    unfinished: bool
 
 
 def distill(
@@ -235,4 +237,5 @@ def _result(rows: pl.DataFrame, account: _Account, teacher: _Counting) -> Distil
         cost=asked.cost,
         spent=asked.spent,
         stopped=asked.stopped,
+        unfinished=asked.unfinished,
     )

@@ -155,6 +155,7 @@ class _Session:
 
     def _failed(self, place: int, outcome: Failed) -> None:
         self.asked.outcomes[place] = outcome
+        self.asked.unfinished |= not outcome.lasting
         self.failed_in_a_row += 1
         if self.failed_in_a_row < min(IN_A_ROW, self.total):
             return
@@ -172,7 +173,7 @@ class _Session:
             try:
                 return await self._send(key, body, most)
             except _Stop as stop:
-                self.asked.stopped = self.asked.stopped or str(stop)
+                self.asked.stopped, self.asked.unfinished = self.asked.stopped or str(stop), True
                 return None
             except _Again as again:
                 why = str(again)

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from posttrain.data.synthetic.answers import without_thought
 from posttrain.data.synthetic.calls import Answer, Call, Outcome
-from posttrain.data.synthetic.chance import dice
+from posttrain.data.synthetic.chance import dice, share
 from posttrain.data.synthetic.similarity import repeats
 from posttrain.prompts import messages
 from posttrain.spec.sections.synthetic import DistillSpec
@@ -23,6 +24,9 @@ PER_CALL = 10
 
 ROUNDS = 5
 """Rounds after which what is missing stays missing (this project)."""
+
+KNOWN = 20_000
+"""Known prompts that new ones are compared with; curation compares with all of them later (this project)."""
 
 _ASKING = """\
 Here is a task and {count} inputs that people really gave for it.
@@ -54,8 +58,10 @@ Ask = Callable[[Sequence[Call]], Sequence[Outcome | None]]
 def expand(known: Sequence[str], task: str, spec: DistillSpec, ask: Ask) -> list[New]:
     """Up to `spec.new_prompts` new prompts, those with a twin besides, in the order in which they were written.
 
-    `known` are the prompts to go by, `task` the task in words. Ends early when calls are stopped or `ROUNDS` are over.
+    `known` are the prompts to go by (of more than `KNOWN`, so many at random), `task` the task in words. Ends early
+    when calls are stopped or `ROUNDS` are over.
     """
+    known = nsmallest(KNOWN, known, key=lambda text: share(spec.teacher.seed, "known", text))
     made: list[New] = []
     calls = 0
     for _ in range(ROUNDS):

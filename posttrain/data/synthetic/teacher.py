@@ -47,6 +47,7 @@ class Teacher:
         for name in ("cached", "made", "cost", "spent"):
             setattr(self.asked, name, getattr(self.asked, name) + getattr(asked, name))
         self.asked.stopped = asked.stopped
+        self.asked.unfinished |= asked.unfinished
         return [asked.outcomes.get(place) for place in range(len(wanted))]
 
     def _local(self, wanted: Sequence[Call]) -> Asked:
