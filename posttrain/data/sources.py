@@ -53,7 +53,7 @@ class Reading:
             yield origin
 
     def _check_same(self, origin: Origin) -> None:
-        present = _present(_head(origin, self.shape.names)[0].parse())
+        present = _present(_head(origin)[0].parse())
         if missing := [name for name in self.shape.needed if name not in present]:
             first = self.origins[0].shown
             raise DataError(
@@ -117,9 +117,9 @@ def kind_of(readings: Sequence[Reading], split: str) -> RowKind:
     )
 
 
-def _head(origin: Origin, columns: Sequence[str] | None = None) -> tuple[Chunk, bool]:
+def _head(origin: Origin) -> tuple[Chunk, bool]:
     """The first rows of a file, and whether these are all."""
-    found = chunks(origin, columns, HEAD)
+    found = chunks(origin, size=HEAD)
     first = next(found)  # a file without any is a `DataError` of its own
     return first, next(found, None) is None
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,22 +28,58 @@ def refused(root: Path, source: Source | str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.csv.gz", "a.parquet"])
-def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": lambda raw: pa.Codec("zstd").compress(raw, asbytes=True),
+}
+
+
+def written(kind: str, rows: list[dict[str, str]]) -> bytes:
+    """The rows as the bytes of a file of this kind."""
+    table, sink = pa.Table.from_pylist(rows), io.BytesIO()
+    match kind:
+        case "json":
+            return json.dumps(rows, indent=1).encode()
+        case "csv":
+            return 'completion,prompt\r\n1,"naïve, “x”?\nyes"\r\n2,b\r\n'.encode()
+        case "tsv":
+            return 'completion\tprompt\n1\t"naïve, “x”?\nyes"\n2\tb\n'.encode()
+        case "parquet":
+            pq.write_table(table, sink)
+        case "feather":
+            feather.write_feather(table, sink)
+        case "arrow":
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        case _:
+            return ("\n".join(json.dumps(row) for row in rows) + "\n\n").encode()
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("packed", PACKERS)
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tsv", "parquet", "feather", "arrow"])
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, kind: str, packed: str) -> None:
     rows = [{"prompt": "naïve, “x”?\nyes", "completion": "1"}, {"prompt": "b", "completion": "2"}]
-    path = tmp_path / name
-    if name.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    else:
-        text = {
-            "a.json": json.dumps(rows, indent=1),
-            "a.csv": 'completion,prompt\r\n1,"naïve, “x”?\nyes"\r\n2,b\r\n',
-        }.get(name.removesuffix(".gz"), "\n".join(json.dumps(row) for row in rows) + "\n\n")
-        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    name = f"a.{kind}{packed}"
+    (tmp_path / name).write_bytes(PACKERS[packed](written(kind, rows)))
     loaded = load([Source(path=name)], tmp_path, "train")
     assert [(row["prompt"], row["completion"]) for row in loaded.rows] == [("naïve, “x”?\nyes", "1"), ("b", "2")]
     assert not loaded.problems
     assert all(row["source"].startswith(f"{name}:") for row in loaded.rows)
+
+
+@pytest.mark.parametrize("name", ["download", "a.jsonl", "a.parquet", "a.csv.gz"])
+def test_what_a_file_is_shows_in_its_content_not_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(written("parquet", [{"prompt": "ask", "completion": "tell"}]))
+    assert load([Source(path=name)], tmp_path, "train").rows[0]["completion"] == "tell"
+    (tmp_path / "packed").write_bytes(gzip.compress(ROW.encode()))
+    assert load([Source(path="packed")], tmp_path, "train").rows[0]["completion"] == "tell"
+
+
+def test_semicolons_separate_where_there_are_no_commas(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('prompt;completion\n"a; b";c\n')
+    assert load([Source(path="a.csv")], tmp_path, "train").rows[0]["prompt"] == "a; b"
 
 
 def test_a_row_names_its_line_and_keeps_its_id(tmp_path: Path) -> None:
@@ -124,7 +163,8 @@ def test_a_broken_file_is_refused_by_place_and_fault(tmp_path: Path, name: str, 
 def test_a_missing_file_and_a_folder_name_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(ROW)
     assert "did you mean train.jsonl?" in refused(tmp_path, "trian.jsonl")
-    assert "is a folder, expected a file" in refused(tmp_path, ".")
+    (tmp_path / "empty").mkdir()
+    assert "empty: the folder holds no data file" in refused(tmp_path, "empty")
 
 
 def test_an_unknown_encoding_names_its_key(tmp_path: Path) -> None:
@@ -133,18 +173,38 @@ def test_an_unknown_encoding_names_its_key(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_shows_the_columns_and_the_line_to_write(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    (tmp_path / "a.jsonl").write_text('{"utterance": "1+1?", "target": "2"}\n')
     text = refused(tmp_path, "a.jsonl")
-    assert text.startswith("a.jsonl:1: found columns question, answer")
-    assert text.endswith("set data.train[0].prompt: question and data.train[0].completion: answer")
-    named = Source(path="a.jsonl", prompt="question", completion="answer")
+    assert text.startswith("a.jsonl:1: found columns utterance, target")
+    assert text.endswith("set data.train[0].prompt: utterance and data.train[0].completion: target")
+    named = Source(path="a.jsonl", prompt="utterance", completion="target")
     assert load([named], tmp_path, "train").rows[0]["completion"] == "2"
-    assert "data.train[0].completion: answer" in refused(tmp_path, Source(path="a.jsonl", prompt="question"))
+    assert "set data.train[0].prompt: utterance" in refused(tmp_path, Source(path="a.jsonl", completion="target"))
+
+
+def test_plain_text_is_sent_where_it_belongs(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "It rained all day. We left."}\n')
+    assert refused(tmp_path, "a.jsonl").endswith(
+        "plain text belongs into data.general; or set data.train[0].format: text to have its first sentence continued"
+    )
+    for source, split in ((Source(path="a.jsonl"), "general"), (Source(path="a.jsonl", format="text"), "train")):
+        assert load([source], tmp_path, split).rows[0]["completion"] == "We left."
+
+
+def test_a_column_kept_or_named_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b", "topic": 3}\n')
+    assert load([Source(path="a.jsonl", keep=["topic"])], tmp_path, "train").rows[0]["topic"] == "3"
+    assert "set data.train[0].keep: topic" in refused(tmp_path, Source(path="a.jsonl", keep=["topics"]))
+    assert "set data.train[0].prompt: <column>" in refused(tmp_path, Source(path="a.jsonl", prompt="ask"))
+    assert "data.train[0].keep: prompt is a column of ours" in refused(
+        tmp_path, Source(path="a.jsonl", keep=["prompt"])
+    )
 
 
 def test_a_look_reads_the_head_only_and_knows_the_rows_of_a_small_file(tmp_path: Path) -> None:
     (tmp_path / "small.jsonl").write_text(ROW * 5)
     (tmp_path / "large.jsonl").write_text(ROW * 20_000 + "broken")
+    assert look(Source(path="large.jsonl"), tmp_path, count=True).rows == 20_001
     small = look(Source(path="small.jsonl"), tmp_path)
     assert (small.format, small.rows, small.columns) == ("prompt_completion", 5, ("prompt", "completion"))
     assert small.example["prompt"] == "ask"

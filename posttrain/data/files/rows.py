@@ -91,8 +91,8 @@ def _slowly(text: bytes, codec: str) -> tuple[Any, Wrong | None]:
     except UnicodeDecodeError as error:
         decoded = text.decode(codec, "replace")
         found = f"byte 0x{text[error.start]:02x} at {error.start + 1} is not {codec}"
-        problem = ("encoding", found, decoded)
-    decoded = decoded.lstrip("\ufeff")
+        problem = ("encoding", found, decoded.rstrip("\r"))
+    decoded = decoded.lstrip("\ufeff").rstrip("\r")
     if not decoded.strip():
         return {}, None
     repeated: list[str] = []
@@ -145,11 +145,13 @@ def _depth(value: Any) -> int:
 def _words(error: ValueError, text: str) -> str:
     if "\0" in text:
         return f"NUL byte at column {text.index(chr(0)) + 1}"
-    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
+    return str(error)
 
 
 def _decoded(text: bytes, codec: str) -> str:
-    return text.decode(codec, "replace")
+    return text.decode(codec, "replace").rstrip("\r")
 
 
 # --- keys given twice ----------------------------------------------------------------------------------------
