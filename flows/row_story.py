@@ -41,7 +41,7 @@ def show(console: Console, story: Story, spec: Path) -> None:
     console.print(_texts(story.texts, LONGEST))
     if story.tidied:
         _heading(console, "as curation tidied it")
-        console.print(_texts(story.tidied, LONGEST))
+        console.print(_texts({name: _tidied(story, name) for name in story.tidied}, LONGEST))
     _heading(console, "what happened")
     console.print(_course(story))
     for reason in story.reasons:
@@ -84,6 +84,11 @@ def _sign(character: str) -> str:
         return chr(0x2400 + code)
     steers = code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or 0xD800 <= code < 0xE000
     return f"\\u{code:04x}" if steers else character
+
+
+def _tidied(story: Story, name: str) -> str:
+    before, after = story.texts.get(name, ""), story.tidied[name]
+    return "the same but for white space" if before.split() == after.split() else after
 
 
 def _heading(console: Console, text: str) -> None:

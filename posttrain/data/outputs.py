@@ -7,7 +7,7 @@ nothing of what becomes of a single row; runs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,10 +110,19 @@ def set_aside(
     """
     wanted = {"rule": rule, "verdict": verdict, "split": split, "id": row_id}
     fits = [pl.col(name) == value for name, value in wanted.items() if value is not None]
-    parts = [part.filter(*fits) for part in _aside(stages, warned=verdict == "warn")]
-    together = pl.concat([part.limit(limit) if limit else part for part in parts], how="diagonal")
-    found = together.collect(engine="streaming").fill_null("")
-    return found.head(limit) if limit else found
+    parts: list[pl.DataFrame] = []
+    for table in _aside(stages, warned=verdict == "warn"):
+        left = None if limit is None else limit - sum(part.height for part in parts)
+        parts.append(_first(table, fits, left))
+    return pl.concat(parts, how="diagonal").fill_null("")
+
+
+def _first(table: pl.LazyFrame, fits: Sequence[pl.Expr], limit: int | None) -> pl.DataFrame:
+    """The first rows that fit. Their places are found first, by the narrow columns: texts of no others are read."""
+    if limit is None:
+        return table.filter(*fits).collect(engine="streaming")
+    places = table.with_row_index("place").filter(*fits).select("place").limit(limit).collect(engine="streaming")
+    return pl.concat([table.limit(0).collect(), *(table.slice(place, 1).collect() for place in places["place"])])
 
 
 def _aside(stages: DataStages, warned: bool) -> Iterator[pl.LazyFrame]:

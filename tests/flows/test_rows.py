@@ -66,6 +66,9 @@ def test_why_tells_reason_twin_and_place(spec: str) -> None:
     ):
         assert part in text
     assert "left out: nothing is wrong with it" in said("why", spec, UNLUCKY["id"][:9])
+    text = said("why", spec, "train.jsonl:5")
+    assert "as curation tidied it prompt the same but for white space what happened" in text
+    assert "validate ! warned of by trimmed: two blanks (allowed: one)" in text
 
 
 def test_what_a_row_says_cannot_steer_the_terminal(spec: str) -> None:
