@@ -16,7 +16,10 @@ from posttrain.starter import guess_kind, starter_spec
 class Seen:
     format: str = "prompt_completion"
     rows: int | None = 1200
+    kind: str = "prompt_completion"
+    files: int = 1
     columns: tuple[str, ...] = ("prompt", "completion")
+    settings: dict[str, str | list[str]] = field(default_factory=lambda: {"format": "prompt_completion"})
     example: dict[str, str] = field(default_factory=lambda: {"prompt": "hello", "completion": "good day to you"})
 
 
@@ -67,6 +70,34 @@ def test_the_test_file_is_never_the_training_file(tmp_path: Path) -> None:
 def test_a_plain_file_name_takes_its_folders_name(tmp_path: Path) -> None:
     assert 'name: "tickets"' in starter_spec("data/tickets/train.jsonl", Seen(), tmp_path)
     assert 'name: "tickets-2026"' in starter_spec("data/tickets 2026.jsonl", Seen(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["yes", "null", "1", "a: b", "日本", "😀", "x\x85y", "[a]", "it's", 'say "x"', "-", ""]
+)
+def test_odd_column_names_do_not_break_the_yaml(tmp_path: Path, name: str) -> None:
+    seen = Seen(settings={"format": "rating", "prompt": name or "x", "ratings": [name, "other"]}, kind="rating")
+    path = tmp_path / "starter.yaml"
+    path.write_text(starter_spec("rows.jsonl", seen, tmp_path), encoding="utf-8")
+    source = load(path, tmp_path).spec.data.train[0]
+    assert (source.prompt, source.ratings) == (name or "x", [name, "other"])
+
+
+def test_the_texts_of_the_first_row_are_shown_whatever_its_kind(tmp_path: Path) -> None:
+    row = {"id": "1", "source": "a:1", "system": "", "prompt": "who?", "chosen": '{"a": 1}', "rejected": "me"}
+    text = starter_spec("rows.jsonl", Seen(kind="preference", example=row), tmp_path)
+    assert "#   prompt:     who?\n#   chosen:     {" in text
+    assert "#   rejected:   me\n" in text
+    assert "kind: extraction" in text
+    assert "a better and a worse answer" in text
+
+
+def test_data_of_the_hub_needs_no_place_in_the_project(tmp_path: Path) -> None:
+    seen = Seen(example={"source": "hf://owner/name/train:1", "prompt": "a", "completion": "b"},
+                settings={"split": "train", "format": "prompt_completion"})  # fmt: skip
+    text = starter_spec("owner/name", seen, tmp_path, ["train", "validation"])
+    assert '{path: "owner/name", split: train, format: prompt_completion}' in text
+    assert '{path: "owner/name", split: validation, format: prompt_completion}' in text
 
 
 def test_data_outside_the_project_is_refused(tmp_path: Path) -> None:
