@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 JSON_KINDS = ("intent_slots", "extraction")
+_spelled = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes a new encoder each time
 
 
 def problem(completion: str, kind: str) -> str:
@@ -69,8 +70,11 @@ def is_json(completion: str) -> bool:
 
 
 def mapped(completion: str, change: Any) -> str:
-    """The JSON completion with `change` applied to every text value (not to keys); the spelling of JSON is ours."""
-    return json.dumps(_map(json.loads(completion), change), ensure_ascii=False)
+    """The JSON completion with `change` applied to every text value (not to keys); the spelling of JSON is ours.
+
+    Raises `ValueError` when it is not JSON.
+    """
+    return _spelled(_map(json.loads(completion), change))
 
 
 def _map(value: Any, change: Any) -> Any:

@@ -58,7 +58,7 @@ def language_problems(texts: pl.Series, allowed: Sequence[str]) -> pl.Series:
     if len(at):
         rest = begun.gather(at)
         judged = (rest.str.replace_all(_NOT_LETTERS, "").str.len_bytes() >= LEAST) & ~exempt(texts.gather(at))
-        suspects = suspects.scatter(at, judged)
+        suspects.scatter(at, judged)
     return explained(begun, suspects, partial(_foreign, allowed=wanted))
 
 

@@ -48,7 +48,7 @@ def masked(texts: pl.Series) -> pl.Series:
     """The texts with what the two functions above find replaced by its kind in brackets: for logs and examples."""
     suspects = texts.str.contains(_SECRET) | texts.str.contains(_PERSONAL)
     at = suspects.arg_true()
-    return texts.scatter(at, [_masked(text) for text in texts.gather(at)]) if len(at) else texts
+    return texts.clone().scatter(at, [_masked(text) for text in texts.gather(at)]) if len(at) else texts
 
 
 def _masked(text: str) -> str:

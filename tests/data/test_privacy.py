@@ -91,4 +91,6 @@ def test_several_are_counted_not_listed() -> None:
 
 def test_masked_texts_may_be_shown() -> None:
     texts = pl.Series([f"mail lin_wei88@qq.com the key {SECRETS['GitHub token']}.", "nothing here"])
+    before = texts.to_list()
     assert masked(texts).to_list() == ["mail [e-mail address] the key [GitHub token].", "nothing here"]
+    assert texts.to_list() == before
