@@ -146,11 +146,12 @@ def test_a_passing_fault_is_tried_again(server: Server, tmp_path: Path, fault: R
 
 
 def test_retry_after_holds_every_call_back(server: Server, tmp_path: Path) -> None:
+    """Two other calls are under way when the first is told to wait a second; all later ones wait with it."""
     limit = Reply(status=429, headers={"Retry-After": "1"}, body={"error": {"message": "slow down"}})
-    server.replies = lambda request: limit if request.number == 0 else echo(request)
-    Teacher(spec(server, concurrency=1), tmp_path).ask(ask(3))
-    waits = [later.at - server.requests[0].at for later in server.requests[1:]]
-    assert len(waits) == 3
+    server.replies = lambda request: limit if request.number == 0 else Reply("x", delay=0.3)
+    Teacher(spec(server, concurrency=3), tmp_path).ask(ask(6))
+    waits = [later.at - server.requests[0].at for later in server.requests[3:]]
+    assert len(waits) == 4
     assert min(waits) >= 0.95
 
 

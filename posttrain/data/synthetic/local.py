@@ -144,7 +144,7 @@ def _answers(model: Any, tokenizer: Any, batch: Sequence[_Prompt], spec: Teacher
     own = new_config(
         do_sample=False, max_new_tokens=max(p.room for p in batch), eos_token_id=ends, pad_token_id=padding
     )
-    dice = _OwnDice([int(prompt.key[:12], 16) for prompt in batch], spec.temperature, spec.top_p)
+    dice = OwnDice([int(prompt.key[:12], 16) for prompt in batch], spec.temperature, spec.top_p)
     theirs, model.generation_config = model.generation_config, own
     try:
         with torch.inference_mode():
@@ -173,7 +173,7 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
 
 
-class _OwnDice:
+class OwnDice:
     """Draws the next token of each row: the likeliest after adding Gumbel noise, which is a draw from the softmax."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_p: float) -> None:
