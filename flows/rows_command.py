@@ -160,17 +160,22 @@ def restore(path: Path, what: str, by: str | None, note: str) -> None:
         rows = int(counted.filter(pl.col("rule") == what)["rows"].sum())
         words = [_word(EVERY, "", what, author, note)]
         about = f"{_count(rows)} set aside by {what}"
+        single = rows == 1
     else:
         if not (account.PLACE.match(what) or re.fullmatch("[0-9a-fA-F]+", what)):
             _check_rule(what, counted)
         words = _words_on_row(case, what, author, note)
-        about = f"row {words[0].id}, set aside by {words[0].rule},"
-    single = about.startswith(("1 ", "row "))
+        about, single = f"row {words[0].id}, set aside by {words[0].rule},", True
     if row_verdict.add(case.file, words):
         case.say(f"{about} {'comes' if single else 'come'} back", "green")
     else:
         case.say(f"{about} {'was' if single else 'were'} restored before", "yellow")
     case.say(f"The next run trains on {'it' if single else 'them'}, unless another rule objects.")
+    if words[0].id == EVERY and len(row_verdict.and_looser(what)) > 1:
+        looser = " or ".join(row_verdict.and_looser(what)[1:])
+        case.say(
+            f"Rows that repeat others are found by {looser}, too: restore rows by themselves, or those rules as well."
+        )
     if LEAK in {word.rule for word in words}:
         case.say("Beware: what repeats rows on which the model is measured makes its scores too good.", "yellow")
     case.noted()
@@ -185,7 +190,8 @@ def _words_on_row(case: _Case, key: str, by: str, note: str) -> list[RowVerdict]
     words = []
     for row in rows.iter_rows(named=True):
         rule = _rule_behind(row["rule"], row_id, case.words)
-        words.append(_word(row_id, row_verdict.content(row), rule, by, note))
+        held = row_verdict.content(row)
+        words += [_word(row_id, held, name, by, note) for name in row_verdict.and_looser(rule)]
     return words
 
 

@@ -26,6 +26,9 @@ EVERY = "*"
 TEXTS = ("prompt", "completion", "chosen", "rejected")
 """The columns that people judge. The system message is left out: curation fills it in from the task."""
 
+DUPLICATES = ("duplicate", "exact_duplicate", "near_duplicate", "semantic_duplicate")
+"""Rules from the strictest to the loosest: a row that repeats another by one does so by those after it as well."""
+
 
 class RowVerdict(Frozen):
     """What somebody said of a row. `id` "*" is every row, `rule` "*" any rule.
@@ -82,6 +85,11 @@ def edit(row: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
         turns[-1] = {**turns[-1], "content": texts["completion"]}
         changed["messages"] = json.dumps(turns, ensure_ascii=False)
     return changed
+
+
+def and_looser(rule: str) -> tuple[str, ...]:
+    """The rules that a row must pass to be restored from this one: a duplicate would be found by looser rules, too."""
+    return DUPLICATES[DUPLICATES.index(rule) :] if rule in DUPLICATES else (rule,)
 
 
 def now() -> str:
