@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from posttrain.data import codes, labels
+from posttrain.data import labels
+from posttrain.data.repetition import distinct_shares
 
 WIDE = 3
 """Characters that one Chinese, Japanese or Korean character counts for: how much longer the English answers of the same
@@ -96,38 +97,8 @@ def length_problems(texts: pl.Series, low: int, high: int) -> pl.Series:
     return frame.select(said.alias(texts.name)).to_series()
 
 
-RUN = 4
-"""Words that are compared at a time; in Chinese, characters. See `distinct_shares`."""
-
-
-def distinct_shares(texts: pl.Series) -> pl.Series:
-    """Share of distinct runs of four words in the most repetitive window of some 50 words of each text, 0 to 1.
-
-    S3 demands distinct words / all words of at least 0.70 to catch loops and filler. Taken literally, that drops 53 %
-    of the Alpaca answers, 59 % of the Chinese ones and 99 % of GSM8K, because common words, characters and numbers
-    come back in any text. Runs of four come back only where a text repeats itself: 0.70 then drops 0.2 %, 0.0 % and
-    0.0 % of them, and finds 96 % of the same answers with a clause that comes four to eight times more. Each Chinese
-    character is a word here: words cut by a segmenter told loops from good text no better.
-
-    A text of fewer than eight words counts as 1.
-    """
-    shares = np.ones(len(texts))
-    for start, block in codes.blocks(texts):
-        found = codes.words(codes.folded(codes.codes(block)))
-        shares[start : start + len(block)] = codes.distinct_word_shares(_joined(found, RUN - 1))
-    return pl.Series(texts.name, shares)
-
-
-def _joined(words: codes.Ragged, size: int) -> codes.Ragged:
-    """A hash for each run of `size` words: pairs of runs of three are runs of four."""
-    values = words.values.copy()
-    for offset in range(1, size):
-        values[:-offset] = codes.mixed(values[:-offset]) + words.values[offset:]
-    return codes.Ragged(values, words.starts, np.maximum(words.ends - (size - 1), words.starts))
-
-
 def repetition_problems(texts: pl.Series, least: float) -> pl.Series:
-    """The share (`distinct_shares`) of each text of prose that stays below `least`, in words; "" for the others."""
+    """The share (see `distinct_shares`) of each text of prose that stays below `least`, in words; else ""."""
     shares = distinct_shares(texts)
     wrong = shares < least
     wrong &= ~_asked(texts, wrong, exempt)

@@ -90,6 +90,21 @@ def test_repetition_does_not_depend_on_neighbors() -> None:
     assert prose.distinct_shares(pl.Series(texts)).to_list() == alone
 
 
+def test_texts_in_ascii_are_measured_as_all_others_are() -> None:
+    texts = [
+        "A word_with 3 parts, it's 12.5% of 16charactersExact 17charactersExactl! " * 3,
+        "extraordinarily long extraordinarilY Long EXTRAORDINARILY long, extraordinarily longer extraordinarilx long",
+        "ends in a word ends in a word ends in a word",
+        "\n\n leading and trailing blanks leading and trailing blanks \n",
+        "curly “quotes” – and… dashes curly quotes and dashes",
+    ]
+    others = [f"{text} é" for text in texts]
+    ascii_and_word = [f"{text} e" for text in texts]
+    assert (
+        prose.distinct_shares(pl.Series(others)).to_list() == prose.distinct_shares(pl.Series(ascii_and_word)).to_list()
+    )
+
+
 def test_loops_are_found_and_good_repetitive_text_is_not() -> None:
     sums = "She drinks 2 + 4 = <<2+4=6>>6 glasses of water\nHe drinks 3 * 4 = <<3*4=12>>12 glasses of water\n#### 12"
     lists = "\n".join(f"{number}. 《寻找魔法国度》第{number}册，出版于{2000 + number}年" for number in range(1, 8))
