@@ -2,7 +2,7 @@
 
 | part | row steps | table steps |
 | --- | --- | --- |
-| train | person, annotators, harm, facts, own steps, contaminated | exact, near, spot check |
+| train | person, annotators, harm, facts, own steps, contaminated | exact, near, semantic, spot check |
 | general | person, harm, contaminated | exact, near |
 | preference | person, harm, contaminated | exact |
 | test, general_held_out | none: what is measured stays as it was published | none |
@@ -22,7 +22,7 @@ import polars as pl
 
 from posttrain.artifacts import file_digest
 from posttrain.data import labels
-from posttrain.data.annotators import Annotators
+from posttrain.data.annotators import RATINGS, Annotators
 from posttrain.data.clean import Clean
 from posttrain.data.custom import load_steps
 from posttrain.data.decontaminate import Decontaminate
@@ -30,6 +30,7 @@ from posttrain.data.duplicates import Exact, Near
 from posttrain.data.facts import Facts
 from posttrain.data.harm import Harm
 from posttrain.data.row_verdict import EVERY
+from posttrain.data.semantic import SemanticDuplicates
 from posttrain.data.sift import Sieve
 from posttrain.data.steps import RowStep, TableStep
 from posttrain.data.synthetic.spot_check import SpotCheck
@@ -81,11 +82,13 @@ def assemble(
     root: Path,
     verdicts: Verdicts,
     base: str,
+    store: Path,
 ) -> Assembly:
-    """The steps for each part. Raises `DataError` for a file of the spec that a step cannot use."""
+    """The steps for each part; `store` keeps embeddings from run to run. Raises `DataError` for a file of the spec that a step cannot use."""
     clean = Clean(spec.clean)
     own, general = Finish(task.kind, task.instruction), Finish(task.kind, "", GENERAL)
-    person, harm = Person(verdicts), Harm.make(spec.harm, root)
+    person = (Person(verdicts),) if verdicts.words.height else ()
+    harm = Harm.make(spec.harm, root)
     held_out = [tables[name] for name in MEASURED if name in tables]
 
     def contaminated(part: str) -> RowStep:
@@ -94,20 +97,21 @@ def assemble(
     sieves = {name: Sieve(clean, finish=own if name == "test" else general) for name in MEASURED}
     near = Near(spec.near_duplicates)
     if "train" in tables:
-        rows = (person, *_own_row_steps(spec, root, harm), contaminated("train"))
+        rows = (*person, *_own_row_steps(spec, root, harm, tables), contaminated("train"))
         sieves["train"] = Sieve(
             clean, rows, (Exact(), near, *_own_table_steps(synthetic, verdicts, tables)), own, verdicts
         )
     if "general" in tables:
-        sieves["general"] = Sieve(clean, (person, harm, contaminated("general")), (Exact(), near), general, verdicts)
+        sieves["general"] = Sieve(clean, (*person, harm, contaminated("general")), (Exact(), near), general, verdicts)
     if "preference" in tables:
-        sieves["preference"] = Sieve(clean, (person, harm, contaminated("preference")), (Exact(),), own, verdicts)
+        sieves["preference"] = Sieve(clean, (*person, harm, contaminated("preference")), (Exact(),), own, verdicts)
     return Assembly(sieves, task.kind, task.instruction, synthetic.augment)
 
 
-def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm) -> Iterator[RowStep]:
+def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm, tables: Mapping[str, Table]) -> Iterator[RowStep]:
     """Steps that the spec's own rows go through, one row at a time."""
-    yield Annotators(spec.annotators)
+    if RATINGS in tables["train"].columns:
+        yield Annotators(spec.annotators)
     yield harm
     if spec.facts:
         yield Facts.make(spec.facts, root)
@@ -115,8 +119,12 @@ def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm) -> Iterator[RowStep
         yield from load_steps(path, root)
 
 
-def _own_table_steps(synthetic: SyntheticSpec, verdicts: Verdicts, tables: Mapping[str, Table]) -> Iterator[TableStep]:
+def _own_table_steps(
+    spec: CurateSpec, synthetic: SyntheticSpec, verdicts: Verdicts, tables: Mapping[str, Table], store: Path
+) -> Iterator[TableStep]:
     """Steps that compare the spec's own rows with each other, after duplicates are gone."""
+    if spec.semantic:
+        yield SemanticDuplicates(spec.semantic, str(store))
     if "origin" in tables["train"].columns:
         yield _spot_check(synthetic, verdicts, tables["train"])
 

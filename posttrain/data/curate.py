@@ -87,7 +87,7 @@ def curate(
     def work(partial: Path, final: Path) -> CurateResult:
         progress(0, 6, "reading rows")
         tables = {name: Table(Path(ref.uri)) for name, ref in refs.items() if ref}
-        assembly = assemble(tables, task, spec, synthetic, root, verdicts, base)
+        assembly = assemble(tables, task, spec, synthetic, root, verdicts, base, workspace.root / "embeddings")
         curation = _Curation(tables, assembly, spec, partial, final, open_engine(spec.engine, workers), progress)
         return curation.run()
 

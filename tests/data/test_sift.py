@@ -66,6 +66,9 @@ class Restored:
 
     ids: frozenset[str]
 
+    def edited(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows
+
     def restores(self, rows: pl.DataFrame, rule: str) -> pl.Series:
         return rows["id"].is_in(list(self.ids))
 
@@ -80,7 +83,7 @@ def source(root: Path) -> Table:
 
 
 def run(root: Path, restored: Restored | None = None) -> tuple[pl.DataFrame, pl.DataFrame, Funnel]:
-    sieve = Sieve(Strip(), (Short(), Odd()), (Repeated(),), restored=restored)
+    sieve = Sieve(Strip(), (Short(), Odd()), (Repeated(),), said=restored)
     funnel = Funnel()
     with TableWriter(root / "aside.parquet", (*COLUMNS, *REASON)) as aside:
         kept = sift(source(root), "train", sieve, aside, root / "work.parquet", Local(1), funnel)

@@ -11,6 +11,7 @@ from posttrain.spec.sections.clean import CleanSpec
 from posttrain.spec.sections.facts import FactsSpec
 from posttrain.spec.sections.harm import HarmSpec
 from posttrain.spec.sections.mixture import MixtureSpec
+from posttrain.spec.sections.semantic import SemanticSpec
 
 
 class CurateSpec(Frozen):
@@ -30,6 +31,9 @@ class CurateSpec(Frozen):
         source="S3 (its 0.85 is for embeddings)",
         gt=0,
         le=1,
+    )
+    semantic: SemanticSpec | None = setting(
+        None, "Rows that say the same in other words are one row; `semantic: {}` for every default.", source="S3"
     )
     decontaminate_ngram: int = setting(
         8,
