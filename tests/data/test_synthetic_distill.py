@@ -13,12 +13,14 @@ import pytest
 from openai_server import Reply, Request, Server, echo
 from pydantic import ValidationError
 
-from posttrain.data import findings
+from posttrain.data import findings, load
 from posttrain.data.engine import Engine
 from posttrain.data.synthetic.distill import Distilled, distill
 from posttrain.data.synthetic.expand import prompts_in
 from posttrain.data.synthetic.spot_check import SpotCheck
-from posttrain.data.table import Table
+from posttrain.data.table import Table, TableWriter
+from posttrain.prompts import messages
+from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.synthetic import DistillSpec, SpotCheckSpec
 
 REASONS = ["rule", "value", "threshold", "twin", "verdict", "split"]
@@ -136,11 +138,28 @@ def test_a_conversation_is_asked_as_it_is(server: Server, tmp_path: Path) -> Non
         {"role": "assistant", "content": "to be replaced"},
     ]
     flat = "User: hi\n\nAssistant: hello\n\nUser: how are you?"
-    done = distill(spec(server), rows(flat, messages=[json.dumps(turns)]), tmp_path, instruction="Be kind.")
+    asked = rows(flat, "plain", messages=[json.dumps(turns), ""])
+    done = distill(spec(server, teacher={"concurrency": 1}), asked, tmp_path, instruction="Be kind.")
     assert server.requests[0].body["messages"] == [{"role": "system", "content": "Be kind."}, *turns[:3]]
-    row = done.rows.row(0, named=True)
+    row, plain = done.rows.to_dicts()
     assert row["prompt"] == flat
     assert json.loads(row["messages"])[-1] == {"role": "assistant", "content": "answer 0 to how are you?"}
+    assert json.loads(plain["messages"]) == messages("Be kind.", "plain", "answer 0 to plain")
+    alone = distill(spec(server), rows("plain", messages=[""]), tmp_path, instruction="Be kind.")
+    assert "messages" not in alone.rows.columns
+
+
+def test_the_rows_are_a_file_like_any_other(server: Server, tmp_path: Path) -> None:
+    """Written as Parquet and read as a source, with conversations and without."""
+    turns = messages("", "hi", "to be replaced")
+    for name, asked in (("plain", rows("one", "two")), ("dialog", rows("one", "hi", messages=["", json.dumps(turns)]))):
+        done = distill(spec(server), asked, tmp_path, instruction="Be kind.")
+        with TableWriter(tmp_path / f"{name}.parquet", done.rows.columns) as writer:
+            writer.write(done.rows)
+        found = pl.concat(load.read([Source(path=f"{name}.parquet", keep=["origin", "teacher"])], tmp_path, "train"))
+        assert found["problem"].to_list() == ["", ""]
+        columns = ["system", "prompt", "completion", "origin", "teacher"]
+        assert found.select(columns).equals(done.rows.select(columns))
 
 
 def test_the_best_of_several_stays(server: Server, tmp_path: Path) -> None:

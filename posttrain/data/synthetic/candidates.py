@@ -15,7 +15,7 @@ from posttrain.data.synthetic.answers import Fault, fault, without_thought
 from posttrain.data.synthetic.budget import cost
 from posttrain.data.synthetic.calls import Answer, Call, Failed, Outcome, billed
 from posttrain.data.synthetic.spot_check import SYNTHETIC
-from posttrain.prompts import Message, few_shot
+from posttrain.prompts import Message, few_shot, messages
 from posttrain.spec.sections.synthetic import DistillSpec
 
 PROVENANCE = ("origin", "parent", "teacher", "teacher_call", "teacher_cost", "rationale")
@@ -35,6 +35,8 @@ def asked_of(prompts: pl.DataFrame, instruction: str) -> pl.DataFrame:
     )
     rows = rows.drop("completion") if EXPECTED in rows.columns else rows.rename({"completion": EXPECTED})
     own = [name for name in rows.columns if name not in (*_FIRST, *PROVENANCE)]
+    if "messages" in own and not (rows["messages"] != "").any():
+        own.remove("messages")  # a file with that column holds conversations, and every row of it is one
     return rows.select(pl.col(*_FIRST, *own).cast(pl.String).fill_null(""))
 
 
@@ -54,21 +56,22 @@ def calls_of(prompts: pl.DataFrame, known: pl.DataFrame, spec: DistillSpec, inst
 
 
 def _turns(row: Mapping[str, str], pool: Sequence[Row], spec: DistillSpec) -> tuple[Message, ...]:
-    """The row's question: its conversation up to the last user turn, or its prompt behind worked examples."""
-    earlier = _question(row)
-    if not earlier:
-        examples = demonstrations.draw(pool, row, spec.examples, 1.0, spec.teacher.seed) if pool else []
-        return tuple(few_shot(examples, row["system"], row["prompt"]))
-    if earlier[0]["role"] != "system" and row["system"]:
-        earlier = [{"role": "system", "content": row["system"]}, *earlier]
-    return tuple(earlier)
+    """The row's question; that of a single prompt behind worked examples."""
+    if row.get("messages") or not pool:
+        return tuple(_question(row))
+    examples = demonstrations.draw(pool, row, spec.examples, 1.0, spec.teacher.seed)
+    return tuple(few_shot(examples, row["system"], row["prompt"]))
 
 
 def _question(row: Mapping[str, str]) -> list[Message]:
+    """The row's conversation up to the last turn that is not an assistant's, its system message in front."""
     turns: list[Message] = json.loads(row["messages"]) if row.get("messages") else []
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
-    return turns
+    if not turns:
+        return messages(row["system"], row["prompt"])
+    instructed = turns[0]["role"] == "system" or not row["system"]
+    return turns if instructed else [{"role": "system", "content": row["system"]}, *turns]
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,7 @@ def _row(parent: Mapping[str, str], key: str, answer: Answer, spec: DistillSpec,
         "teacher_cost": f"{cost(spec.teacher, billed(answer)):.6f}",
         "rationale": answer.rationale,
     }
-    if turns := _question(parent):
-        made["messages"] = json.dumps(
-            [*turns, {"role": "assistant", "content": made["completion"]}], ensure_ascii=False
-        )
+    if "messages" in parent:
+        turns = [*_question(parent), {"role": "assistant", "content": made["completion"]}]
+        made["messages"] = json.dumps(turns, ensure_ascii=False)
     return made
