@@ -144,14 +144,15 @@ def test_a_conversation_is_asked_as_it_is(server: Server, tmp_path: Path) -> Non
     row, plain = done.rows.to_dicts()
     assert row["prompt"] == flat
     assert json.loads(row["messages"])[-1] == {"role": "assistant", "content": "answer 0 to how are you?"}
-    assert json.loads(plain["messages"]) == messages("Be kind.", "plain", "answer 0 to plain")
+    assert row["system"] == plain["system"] == "Be kind."
+    assert json.loads(plain["messages"]) == messages("", "plain", "answer 0 to plain")
     alone = distill(spec(server), rows("plain", messages=[""]), tmp_path, instruction="Be kind.")
     assert "messages" not in alone.rows.columns
 
 
 def test_the_rows_are_a_file_like_any_other(server: Server, tmp_path: Path) -> None:
     """Written as Parquet and read as a source, with conversations and without."""
-    turns = messages("", "hi", "to be replaced")
+    turns = messages("Be kind.", "hi", "to be replaced")
     for name, asked in (("plain", rows("one", "two")), ("dialog", rows("one", "hi", messages=["", json.dumps(turns)]))):
         done = distill(spec(server), asked, tmp_path, instruction="Be kind.")
         with TableWriter(tmp_path / f"{name}.parquet", done.rows.columns) as writer:
@@ -159,7 +160,8 @@ def test_the_rows_are_a_file_like_any_other(server: Server, tmp_path: Path) -> N
         found = pl.concat(load.read([Source(path=f"{name}.parquet", keep=["origin", "teacher"])], tmp_path, "train"))
         assert found["problem"].to_list() == ["", ""]
         columns = ["system", "prompt", "completion", "origin", "teacher"]
-        assert found.select(columns).equals(done.rows.select(columns))
+        assert found.select(columns).to_dicts() == done.rows.select(columns).to_dicts()
+    assert json.loads(found["messages"][1]) == messages("Be kind.", "hi", "answer 0 to hi")
 
 
 def test_the_best_of_several_stays(server: Server, tmp_path: Path) -> None:

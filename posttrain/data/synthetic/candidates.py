@@ -121,7 +121,8 @@ def _row(parent: Mapping[str, str], key: str, answer: Answer, spec: DistillSpec,
         "teacher_cost": f"{cost(spec.teacher, billed(answer)):.6f}",
         "rationale": answer.rationale,
     }
-    if "messages" in parent:
-        turns = [*_question(parent), {"role": "assistant", "content": made["completion"]}]
+    if "messages" in parent:  # as files have it: the system message stands in its own column, and reading adds it
+        turns = [turn for turn in _question(parent) if turn["role"] != "system" or not parent["system"]]
+        turns.append({"role": "assistant", "content": made["completion"]})
         made["messages"] = json.dumps(turns, ensure_ascii=False)
     return made
