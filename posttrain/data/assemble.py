@@ -84,7 +84,10 @@ def assemble(
     base: str,
     store: Path,
 ) -> Assembly:
-    """The steps for each part; `store` keeps embeddings from run to run. Raises `DataError` for a file of the spec that a step cannot use."""
+    """The steps for each part; the folder `store` keeps embeddings from run to run.
+
+    Raises `DataError` for a file of the spec that a step cannot use.
+    """
     clean = Clean(spec.clean)
     own, general = Finish(task.kind, task.instruction), Finish(task.kind, "", GENERAL)
     person = (Person(verdicts),) if verdicts.words.height else ()
@@ -98,9 +101,8 @@ def assemble(
     near = Near(spec.near_duplicates)
     if "train" in tables:
         rows = (*person, *_own_row_steps(spec, root, harm, tables), contaminated("train"))
-        sieves["train"] = Sieve(
-            clean, rows, (Exact(), near, *_own_table_steps(synthetic, verdicts, tables)), own, verdicts
-        )
+        compared = (Exact(), near, *_own_table_steps(spec, synthetic, verdicts, tables["train"], store))
+        sieves["train"] = Sieve(clean, rows, compared, own, verdicts)
     if "general" in tables:
         sieves["general"] = Sieve(clean, (*person, harm, contaminated("general")), (Exact(), near), general, verdicts)
     if "preference" in tables:
@@ -120,13 +122,13 @@ def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm, tables: Mapping[str
 
 
 def _own_table_steps(
-    spec: CurateSpec, synthetic: SyntheticSpec, verdicts: Verdicts, tables: Mapping[str, Table], store: Path
+    spec: CurateSpec, synthetic: SyntheticSpec, verdicts: Verdicts, train: Table, store: Path
 ) -> Iterator[TableStep]:
     """Steps that compare the spec's own rows with each other, after duplicates are gone."""
     if spec.semantic:
         yield SemanticDuplicates(spec.semantic, str(store))
-    if "origin" in tables["train"].columns:
-        yield _spot_check(synthetic, verdicts, tables["train"])
+    if "origin" in train.columns:
+        yield _spot_check(synthetic, verdicts, train)
 
 
 def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> SpotCheck:
