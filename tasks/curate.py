@@ -7,6 +7,7 @@ from prefect import task
 from posttrain.data.curate import CurateResult
 from posttrain.data.validate import ValidateResult
 from posttrain.preparation import Preparation
+from posttrain.report import funnel
 from tasks import show
 from tasks.policy import STAGE
 from tasks.run import Run
@@ -24,7 +25,7 @@ def curate_rows(run: Run, data: Preparation, validated: ValidateResult) -> Curat
             params=run.spec.curate.model_dump(),
             metrics={"train": result.train.rows, "validation": result.validation.rows, "dropped": result.dropped.rows},
             datasets={"train": result.train, "validation": result.validation, "test": result.test},
-            tables={"funnel": show.funnel_table(result, validated)},
+            tables={"funnel": funnel.table(show.steps(result, validated))},
         )
     show.artifact("curate", "The data funnel", show.funnel(result, validated))
     return result

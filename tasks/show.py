@@ -17,6 +17,7 @@ from posttrain.report import funnel as drawing
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
+    from posttrain.data.synthetic.stage import DistillResult
     from posttrain.data.validate import ValidateResult
     from posttrain.evaluation.scores import Scores
     from posttrain.gates import Check, Verdict
@@ -69,6 +70,19 @@ def funnel(result: CurateResult, validated: ValidateResult | None = None) -> str
     image = f"![{drawing.summary(found)}]({drawing.data_uri(drawing.picture(found))})" if found else ""
     head = ("stage", "step", "rows in", "rows out", "of them", "reason")
     return "\n\n".join([image, table(head, rows), "### Examples", *examples])
+
+
+def distilled(result: DistillResult) -> str:
+    """What the calls came to, and what became of the answers."""
+    figures = [
+        ("answers", f"{result.calls:,} ({result.cached:,} from the cache)"),
+        ("tokens", f"{result.input_tokens:,} in, {result.output_tokens:,} out"),
+        ("cost", f"{result.cost:.2f}"),
+        ("rows that go on", f"{result.rows.rows:,}"),
+        ("stopped", result.stopped or "no"),
+    ]
+    lines = [(step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", _plain(step.reason)) for step in result.funnel]
+    return table(("figure", "value"), figures) + "\n\n" + table(("step", "in", "out", "reason"), lines)
 
 
 def steps(result: CurateResult, validated: ValidateResult | None = None) -> tuple[drawing.Station, ...]:
