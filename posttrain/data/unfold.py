@@ -80,7 +80,7 @@ class Nested:
                 spelled = walk(cell, note)
             except ValueError:  # not JSON after all
                 continue
-            nested.spelled.append(cell if _NUMBER_AS_WRITTEN.search(cell) else spelled)
+            nested.spelled.append(cell if spelled != cell and _NUMBER_AS_WRITTEN.search(cell) else spelled)
             nested.rows.append(row)
             nested.cells.append(cell)
             nested.texts.append(texts)
