@@ -19,7 +19,7 @@ WHERE = {
     "train": "train: it is trained on",
     "validation": "validation: it is measured on along the way",
     "test": "test: it decides the release",
-    "general": "general: valid, to be mixed in",
+    "valid": "valid: no rule objects; curation has not run yet",
     "general_held_out": "general_held_out: it is measured on, against forgetting",
     "preference": "preference: it is aligned on",
     "quarantine": "quarantine: validation set it aside",
@@ -99,7 +99,8 @@ def _course(story: Story) -> Table:
     """A line per stage: how the row passed, or the rule that it broke."""
     lines = [(stage, Text("✓", style="green"), Text(f"passed, into {name}")) for stage, name in story.passed]
     for reason in story.reasons:
-        lines.append((reason.stage, Text(MARKS[reason.verdict], style=STYLES[reason.verdict]), _reason(reason)))
+        mark = Text(MARKS.get(reason.verdict, "✗"), style=STYLES.get(reason.verdict, ""))
+        lines.append((reason.stage, mark, _reason(reason)))
     grid = _grid()
     for line in sorted(lines, key=lambda each: each[0] != "validate"):
         grid.add_row(*line)
@@ -107,7 +108,9 @@ def _course(story: Story) -> Table:
 
 
 def _reason(reason: Reason) -> Text:
-    text = Text.assemble(f"{THEN[reason.verdict]} by ", (reason.rule, "bold"), f": {safe(reason.value)}")
+    text = Text.assemble(
+        f"{THEN.get(reason.verdict, reason.verdict)} by ", (reason.rule, "bold"), f": {safe(reason.value)}"
+    )
     if reason.threshold:
         text.append(f" (allowed: {safe(reason.threshold)})", style="dim")
     return text

@@ -17,8 +17,11 @@ from posttrain.data.verdicts import Verdicts
 from posttrain.errors import DataError
 
 SHOWN_CANDIDATES = 5
+MOST_CANDIDATES = 500
 MADE = ("origin", "parent", "retold", "teacher")
 """Columns of rows that a model wrote or that are another row told differently."""
+UNTOUCHED = ("quarantine", "test", "general_held_out")
+"""Tables of validation whose rows curation does not choose from."""
 PLACE = re.compile(r".+:\d+$")
 """A row's place, "file:line", rather than its id."""
 
@@ -111,7 +114,7 @@ def resolve(key: str, stages: DataStages) -> str:
         fits = (source == key) | source.str.ends_with(f"/{key}")
     known: dict[str, str] = {}
     for _, path in stages.tables():
-        some = pl.scan_parquet(path).filter(fits).select("id", "source").unique().limit(100 * SHOWN_CANDIDATES)
+        some = pl.scan_parquet(path).filter(fits).select("id", "source").unique().limit(MOST_CANDIDATES)
         known |= dict(some.collect(engine="streaming").iter_rows())
     if key.lower() in known or len(known) == 1:
         return key.lower() if key.lower() in known else next(iter(known))
@@ -123,7 +126,8 @@ def resolve(key: str, stages: DataStages) -> str:
     shown = [f"{name} ({known[name]})" for name in sorted(known)]
     more = ", …" if len(shown) > SHOWN_CANDIDATES else ""
     listed = ", ".join(shown[:SHOWN_CANDIDATES])
-    raise DataError(f"{key}: fits {len(known):,} rows, expected one; give more of the id or path: {listed}{more}")
+    count = f"{len(known):,}" if len(known) < MOST_CANDIDATES else "too many"
+    raise DataError(f"{key}: fits {count} rows, expected one; give more of the id or path: {listed}{more}")
 
 
 Found = tuple[str, str, dict[str, str]]
@@ -142,8 +146,8 @@ def _rows(stages: DataStages, fits: pl.Expr) -> list[Found]:
 def places(found: Sequence[Found], stages: DataStages) -> tuple[str, ...]:
     """Where a row is now: the tables of curation that hold it, else what validation did with it.
 
-    "review" and "dropped" are curation's, "quarantine" is validation's; "left out" is a row that curation received,
-    found nothing wrong with, and did not draw for the mix.
+    "review" and "dropped" are curation's, "quarantine" is validation's; "valid" is a row that waits for curation; "left
+    out" one that curation received, found nothing wrong with, and did not draw for the mix.
     """
     curated = [(table, row) for stage, table, row in found if stage == "curate"]
     if curated:
@@ -153,7 +157,7 @@ def places(found: Sequence[Found], stages: DataStages) -> tuple[str, ...]:
     tables = [table for _, table, row in found if table != "warned"]
     if stages.curate and "quarantine" not in tables:
         return ("left out",)
-    return tuple(dict.fromkeys(tables))
+    return tuple(dict.fromkeys(table if table in UNTOUCHED else "valid" for table in tables))
 
 
 def _twins(ids: set[str], stages: DataStages) -> dict[str, Twin]:

@@ -90,8 +90,9 @@ def test_a_row_that_no_rule_set_aside_and_nobody_trains_on(stages: DataStages) -
 
 def test_before_curation_rows_are_where_validation_left_them(tmp_path: Path) -> None:
     stages = build(Workspace(tmp_path), curated=False)
-    assert why(UNLUCKY["id"], stages).places == ("train",)
+    assert why(UNLUCKY["id"], stages).places == ("valid",)
     assert why(EMPTY["id"], stages).places == ("quarantine",)
+    assert why(MEASURED["id"], stages).places == ("test",)
 
 
 def test_what_people_said_and_whether_it_still_holds(stages: DataStages) -> None:
