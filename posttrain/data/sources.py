@@ -134,7 +134,7 @@ def _no_rows(origin: Origin, where: str, head: Parsed) -> DataError:
     at = min(head.faults)
     return DataError(
         f"{origin.shown}:{head.numbers[at]}: {head.faults[at].words}, and so are all {len(head.rows):,} rows looked "
-        'at, expected an object such as {"prompt": …, "completion": …}; mend the file'
+        'at, expected an object such as {"prompt": …, "completion": …} a line, or one array of them; mend the file'
     )
 
 

@@ -101,7 +101,12 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
 
 
 def _leaks(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
-    for learnt, kept in (("train", "test"), ("general", "test"), ("general", "general_held_out"), ("preference", "test")):
+    for learnt, kept in (
+        ("train", "test"),
+        ("general", "test"),
+        ("general", "general_held_out"),
+        ("preference", "test"),
+    ):
         found = {_content(source) for source in getattr(spec.data, learnt)}
         for index, source in enumerate(getattr(spec.data, kept)):
             if _content(source) in found:

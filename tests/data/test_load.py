@@ -88,6 +88,24 @@ def test_a_folder_that_datasets_saved(tmp_path: Path) -> None:
     assert [row["completion"] for row in rows] == ["1", "2"]
 
 
+def test_a_key_of_folders_and_of_the_hub_is_refused_for_a_file(tmp_path: Path, bucket: Any) -> None:
+    make(tmp_path, "a.jsonl", "set/b.jsonl")
+    bucket.pipe("/bucket/c.jsonl", ROW.encode())
+    for path in ("a.jsonl", "memory://bucket/c.jsonl"):
+        assert refused(Source(path=path, split="train"), tmp_path) == (
+            f"data.train[0].split: found 'train' for {path}, expected it only for a folder or a data set of the hub; "
+            "remove it"
+        )
+    assert refused(Source(path="set", revision="main"), tmp_path).startswith("data.train[0].revision: found 'main' for")
+
+
+def test_rows_within_one_object_are_told_what_to_become(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"data": [json.loads(ROW)]}, indent=1))
+    assert refused(Source(path="a.json"), tmp_path).startswith(
+        "a.json:1: invalid JSON (Expecting property name enclosed in double quotes at column 2), and so are all"
+    )
+
+
 # --- addresses -----------------------------------------------------------------------------------------------
 
 

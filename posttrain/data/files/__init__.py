@@ -55,10 +55,20 @@ def origins(source: Source, root: Path, where: str) -> list[Origin]:
     if local is None:
         return _remote(source, where)
     check_local(local, source.path, where)
+    _check_keys(source, where, folder=local.is_dir())
     if not local.is_dir():
         return [File(local, source.path, source.encoding, where)]
     found = local_files(local, source.path, where, source.split)
     return [File(path, f"{source.path}/{path.relative_to(local)}", source.encoding, where) for path in found]
+
+
+def _check_keys(source: Source, where: str, folder: bool) -> None:
+    """Raise `DataError` for a key that says something of the hub, or of a folder, where there is none."""
+    for key in ("name", "revision") if folder else ("name", "revision", "split"):
+        if value := getattr(source, key):
+            owner = "a folder or a data set of the hub" if key == "split" else "a data set of the hub"
+            shown = shown_address(source.path) if source.remote else source.path
+            raise DataError(f"{where}.{key}: found {value!r} for {shown}, expected it only for {owner}; remove it")
 
 
 def splits(source: Source, root: Path, where: str) -> list[str]:
@@ -78,6 +88,7 @@ def _means_the_hub(path: Path, root: Path) -> bool:
 def _remote(source: Source, where: str) -> list[Origin]:
     shown = shown_address(source.path)
     inside = remote_files(source.path, shown, where, source.split)
+    _check_keys(source, where, folder=inside is not None)
     if inside is None:
         return [File(source.path, shown, source.encoding, where)]
     return [File(url, shown_address(url), source.encoding, where) for url in inside]

@@ -19,7 +19,7 @@ _ROLES = {
     "model": "assistant", "function_call": "assistant", "observation": "tool", "function": "tool",
     "developer": "system",
 }  # fmt: skip
-_SPOKEN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_SPOKEN = re.compile(r"\n\n(Human|Assistant):")
 
 
 class ShapeError(ValueError):
@@ -68,12 +68,12 @@ def turns(value: Any) -> list[Turn]:
 def _turn(value: Any, number: int) -> Turn:
     if type(value) is not dict:
         raise ShapeError(f"turn {number} is {shown(value)}, expected {{role, content}}")
-    role = value.get("role", value.get("from"))
-    if type(role) is not str or not role:
+    role = value.get("role") or value.get("from")
+    if type(role) is not str:
         raise ShapeError(f"role of turn {number} is {shown(role)}, expected text such as user")
-    content = value.get("content", value.get("value"))
+    content = value["content"] if "content" in value else value.get("value")
     if type(content) is str:
-        return _ROLES.get(role, role), text(content)
+        return _ROLES.get(role, role), content
     if isinstance(content, list):
         parts = [
             part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, dict | str)
@@ -90,8 +90,10 @@ def without_system(said: Sequence[Turn], system: str = "") -> tuple[str, list[Tu
 
 def answered(said: Sequence[Turn]) -> tuple[list[Turn], str]:
     """The turns before the last assistant turn, and that turn. Raises `ShapeError` when it answers nothing."""
-    last = max((at for at, (role, _) in enumerate(said) if role == "assistant"), default=0)
-    if last == 0:
+    last = len(said) - 1
+    while last > 0 and said[last][0] != "assistant":
+        last -= 1
+    if last <= 0:
         raise ShapeError("no assistant turn that answers another turn")
     return list(said[:last]), said[last][1]
 
@@ -109,7 +111,7 @@ def as_json(system: str, said: Iterable[Turn]) -> str:
 
 def transcript(value: str) -> list[Turn]:
     """The turns of a text in which each begins with Human: or Assistant: after a blank line. Raises `ShapeError`."""
-    parts = _SPOKEN.split(value)
+    parts = _SPOKEN.split(value if value.startswith("\n\n") else f"\n\n{value}")
     if len(parts) < 3 or parts[0].strip():
         raise ShapeError("found a text without turns, expected Human: … Assistant: …; or name the column of the prompt")
     roles = (_ROLES.get(who.lower(), who.lower()) for who in parts[1::2])
