@@ -58,10 +58,14 @@ class Teacher:
         with Cache(self.folder) as cache:
             return await endpoint.ask(self.spec, wanted, cache, self.asked.cost, self.progress)
 
+    @property
+    def identity(self) -> str:
+        """What decides the answers beside the spec: the endpoint's name of the model, or a digest of its files."""
+        return self.spec.model if self.spec.base_url else find(self.spec, self.root)[1]
+
     def key(self, call: Call) -> str:
         """The name of the call's answer in the cache."""
-        model = self.spec.model if self.spec.base_url else find(self.spec, self.root)[1]
-        return calls.key(model, calls.request(self.spec, call), call.sample)
+        return calls.key(self.identity, calls.request(self.spec, call), call.sample)
 
     @property
     def name(self) -> str:
