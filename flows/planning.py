@@ -164,9 +164,9 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     spec, base = checked.loaded.spec, checked.base
     workspace = LookOnly(checked.workspace.root)
     data = Preparation.of(checked, workspace)
-    if made := data.distill():
-        yield "distill", made
-        data = data.with_rows(made.result.rows)
+    if distilled := data.distill():
+        yield "distill", distilled
+        data = data.with_rows(distilled.result.rows)
     validated = data.validate()
     yield "validate", validated
     curated = data.curate(validated.result)

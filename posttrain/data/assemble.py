@@ -64,10 +64,10 @@ class Finish:
 
     def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with `group`: the intent (intent_slots), or the one given."""
-        group = pl.lit(self.group)
+        named = rows.with_columns(group=pl.lit(self.group))
         if self.kind == "intent_slots" and not self.group and "completion" in rows.columns:
-            group = pl.Series([labels.intent(completion) for completion in rows["completion"]], dtype=pl.String)
-        named = rows.with_columns(group=group)
+            intents = [labels.intent(completion) for completion in rows["completion"]]
+            named = rows.with_columns(pl.Series("group", intents, dtype=pl.String))
         if not self.instruction:
             return named
         system = pl.when(pl.col("system") == "").then(pl.lit(self.instruction)).otherwise(pl.col("system"))
@@ -101,7 +101,11 @@ def assemble(
     near = Near(spec.near_duplicates)
     if "train" in tables:
         rows = (*person, *_own_row_steps(spec, root, harm, tables), contaminated("train"))
-        compared = (Exact(), near, *_own_table_steps(spec, synthetic, verdicts, tables["train"], store))
+        compared: tuple[TableStep, ...] = (
+            Exact(),
+            near,
+            *_own_table_steps(spec, synthetic, verdicts, tables["train"], store),
+        )
         sieves["train"] = Sieve(clean, rows, compared, own, verdicts)
     if "general" in tables:
         sieves["general"] = Sieve(clean, (*person, harm, contaminated("general")), (Exact(), near), general, verdicts)

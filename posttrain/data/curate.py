@@ -152,7 +152,8 @@ class _Curation:
         if spec.keep_together:
             together = joined(together, _column(domain, spec.keep_together, "curate.keep_together"))
         groups = _column(domain, GROUP, GROUP)
-        return domain.positions[validation_rows(groups, together, spec.validation_rows, spec.seed)]
+        chosen: np.ndarray = domain.positions[validation_rows(groups, together, spec.validation_rows, spec.seed)]
+        return chosen
 
     def _retold(self, train: Table) -> tuple[Table, Table | None]:
         """The training rows, and those made from them if the spec asks for any."""
