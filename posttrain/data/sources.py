@@ -82,7 +82,13 @@ def reading(source: Source, root: Path, where: str, plain_text: bool = False) ->
     )
     shape = formats.shape_of(rows, named, plain_text)
     present = _present(head)
-    if missing := [name for name in (*shape.needed, *shape.keep) if name not in present]:
+    if unread := [part for part, name in named.columns.items() if name not in shape.names]:
+        part = unread[0]
+        raise DataError(
+            f"{where}.{part}: found {named.columns[part]!r}, which rows of format {shape.format} have no use for, "
+            f"expected {', '.join(shape.columns)}; remove it or set {where}.format"
+        )
+    if missing := [name for name in dict.fromkeys((*shape.needed, *shape.names)) if name not in present]:
         raise _missing(found[0], where, head, shape, missing, present, source.format)
     if clash := [name for name in shape.keep if name in (*_OURS, *formats.TEXTS[shape.kind])]:
         raise DataError(f"{where}.keep: {clash[0]} is a column of ours, expected another; rename it in the file")

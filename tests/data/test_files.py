@@ -196,6 +196,11 @@ def test_a_column_kept_or_named_must_be_there(tmp_path: Path) -> None:
     assert load([Source(path="a.jsonl", keep=["topic"])], tmp_path, "train").rows[0]["topic"] == "3"
     assert "set data.train[0].keep: topic" in refused(tmp_path, Source(path="a.jsonl", keep=["topics"]))
     assert "set data.train[0].prompt: <column>" in refused(tmp_path, Source(path="a.jsonl", prompt="ask"))
+    assert "set data.train[0].system: <column>" in refused(tmp_path, Source(path="a.jsonl", system="persona"))
+    assert refused(tmp_path, Source(path="a.jsonl", format="prompt_completion", chosen="good")) == (
+        "data.train[0].chosen: found 'good', which rows of format prompt_completion have no use for, expected prompt, "
+        "completion; remove it or set data.train[0].format"
+    )
     assert "data.train[0].keep: prompt is a column of ours" in refused(
         tmp_path, Source(path="a.jsonl", keep=["prompt"])
     )

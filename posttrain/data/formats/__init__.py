@@ -2,7 +2,7 @@
 
 | format | columns | kind |
 | --- | --- | --- |
-| prompt_completion | prompt, completion, or another of `shape.PAIRS`; texts or lists of turns | prompt_completion |
+| prompt_completion | prompt, completion, or another of `detect.PAIRS`; texts or lists of turns | prompt_completion |
 | alpaca | instruction, input, output; history, system | prompt_completion |
 | intent_slots | intent, data: [{text, entity}] | prompt_completion, with `{"intent": …, "slots": {entity: text}}` |
 | text | text | prompt_completion: its first sentence, and the rest |
@@ -24,7 +24,8 @@ from collections.abc import Iterable
 
 from posttrain.data.formats.columnar import texts_of
 from posttrain.data.formats.convert import convert, convert_all
-from posttrain.data.formats.shape import KINDS, TEXTS, Named, RowKind, Shape, shape_of
+from posttrain.data.formats.detect import shape_of
+from posttrain.data.formats.shape import KINDS, TEXTS, Named, RowKind, Shape
 from posttrain.data.formats.turns import ShapeError, as_json, text
 
 _SYNONYMS = (
