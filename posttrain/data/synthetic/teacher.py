@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +59,7 @@ class Teacher:
         with Cache(self.folder) as cache:
             return await endpoint.ask(self.spec, wanted, cache, self.asked.cost, self.progress)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What decides the answers beside the spec: the endpoint's name of the model, or a digest of its files."""
         return self.spec.model if self.spec.base_url else find(self.spec, self.root)[1]
