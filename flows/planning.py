@@ -60,6 +60,9 @@ class LookOnly(Workspace):
         """Where a stage would begin to work, so this is where the walk ends."""
         raise NotDone(stage.name)
 
+    def note_use(self, folder: Path) -> None:
+        """Looking is no use."""
+
 
 @dataclass(frozen=True)
 class PlannedStage:

@@ -154,6 +154,10 @@ class Workspace:
         """Where the stage works until it is done; checkpoints survive here between tries."""
         return self.root / "partial" / f"{stage.name}-{stage.fingerprint}"
 
+    def note_use(self, folder: Path) -> None:
+        """Make a found stage's manifest the newest, so that what was last used can be told."""
+        os.utime(folder / MANIFEST)
+
     def check_writable(self) -> None:
         """Raise `WorkspaceError` unless files can be written here; leaves nothing behind.
 
@@ -191,6 +195,7 @@ def run_stage(workspace: Workspace, stage: Stage[Result], work: Callable[[Path, 
     the result holds must point there.
     """
     if done := find(workspace, stage):
+        workspace.note_use(done.folder)
         return done
     partial, final = workspace.partial(stage), workspace.folder(stage)
     began = time.monotonic()

@@ -29,13 +29,12 @@ from posttrain.data.decontaminate import Decontaminate
 from posttrain.data.duplicates import Exact, Near
 from posttrain.data.facts import Facts
 from posttrain.data.harm import Harm
-from posttrain.data.row_verdict import EVERY
 from posttrain.data.semantic import SemanticDuplicates
 from posttrain.data.sift import Sieve
 from posttrain.data.steps import RowStep, TableStep
 from posttrain.data.synthetic.spot_check import SpotCheck
 from posttrain.data.table import Table
-from posttrain.data.verdicts import PERSON, Person, Verdicts
+from posttrain.data.verdicts import Person, Verdicts
 from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.synthetic import AugmentSpec, SyntheticSpec
 from posttrain.spec.sections.task import TaskSpec
@@ -137,11 +136,10 @@ def _own_table_steps(
 
 def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> SpotCheck:
     """The look at synthetic rows, with what people have said of them so far."""
-    step = SpotCheck(synthetic.spot_check)
-    words = verdicts.words.filter(pl.col("rule").is_in([step.name, PERSON]) & (pl.col("id") != EVERY))
-    said = {word["id"]: word["verdict"] != "drop" for word in words.to_dicts()}
-    columns = [name for name in ("id", "teacher") if name in train.columns]
-    known = [batch.filter(pl.col("id").is_in(list(said))) for batch in train.batches(columns)] if said else []
+    step, said, known = SpotCheck(synthetic.spot_check), {}, []
+    for batch in train.batches() if verdicts.words.height else ():
+        said |= verdicts.accepted(batch, step.name)
+        known.append(batch.filter(pl.col("id").is_in(list(said))))
     return step.with_verdicts(said, pl.concat(known)) if known else step
 
 
