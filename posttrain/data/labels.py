@@ -23,6 +23,8 @@ def problem(completion: str, kind: str) -> str:
         label = json.loads(completion)
     except ValueError as error:
         return f"not JSON ({error})"
+    except RecursionError:
+        return "JSON nested too deep"
     if kind == "extraction":
         return "" if isinstance(label, dict | list) else f"JSON {type(label).__name__}, not an object or array"
     if not isinstance(label, dict) or set(label) != {"intent", "slots"}:
@@ -46,7 +48,7 @@ def intent(completion: str) -> str:
     """The intent of an intent_slots completion; "" when it has none."""
     try:
         label = json.loads(completion)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(label.get("intent", "")) if isinstance(label, dict) else ""
 
@@ -64,7 +66,7 @@ def is_json(completion: str) -> bool:
         return False
     try:
         json.loads(completion)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deep to be a label
         return False
     return True
 
@@ -72,7 +74,7 @@ def is_json(completion: str) -> bool:
 def mapped(completion: str, change: Any) -> str:
     """The JSON completion with `change` applied to every text value (not to keys); the spelling of JSON is ours.
 
-    Raises `ValueError` when it is not JSON.
+    Raises `ValueError` when it is not JSON, `RecursionError` when it is nested too deep.
     """
     return _spelled(_map(json.loads(completion), change))
 

@@ -138,7 +138,7 @@ def _is_placeholder(secret: str) -> bool:
     return not varied or secret.casefold() in _COMMON_PASSWORDS or _PLACEHOLDER.search(secret) is not None
 
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _NO_ONES_DOMAIN = re.compile(
     r"@(?:[\w.-]*\.)?(?:(?:example|test|sample|domain|your\w*|my\w*|company|website|email|mail|abc|xyz|acme|foo|bar)\.\w+"
     r"|[\w-]+\.(?:example|test|invalid|local|localhost))$",

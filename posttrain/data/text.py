@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import polars as pl
 
@@ -73,6 +73,7 @@ _AS_LATIN = (
 # UTF-8 read as MacRoman (pi√±ata, it‚Äôs) or as Windows-1251.
 _AS_OTHER = rf"{_LETTER}√[^\s\w]|√[©®±°≥º]{_LETTER}|‚Ä[ìîïòôúùû†¶¢π]|(?:[РС][а-яёїѓЂ-џ°±µ]){{4}}|вЂ[^\s\w]"
 _MOJIBAKE = f"{_AS_LATIN}|{_AS_OTHER}"
+_TRIES = 20  # places of a text that ftfy is asked about
 
 
 def _leads() -> str:
@@ -117,7 +118,7 @@ def _damage(text: str) -> str:
 def _mojibake(text: str) -> str:
     from ftfy import fix_encoding
 
-    for found in _compiled(_MOJIBAKE).finditer(text):
+    for found in islice(_compiled(_MOJIBAKE).finditer(text), _TRIES):
         around = text[max(0, found.start() - 8) : found.end() + 8]
         if any(fix_encoding(part) != part for part in (found[0], around)):
             return f"mojibake {found[0]!r} at {found.start()}"

@@ -78,7 +78,7 @@ class Nested:
 
             try:
                 spelled = walk(cell, note)
-            except ValueError:  # not JSON after all
+            except (ValueError, RecursionError):  # not JSON after all, or nested too deep
                 continue
             nested.spelled.append(cell if spelled != cell and _NUMBER_AS_WRITTEN.search(cell) else spelled)
             nested.rows.append(row)

@@ -116,6 +116,13 @@ def test_json_is_spelled_alike_but_its_numbers_stay() -> None:
     assert tidied('{broken "a\u00a0b"}') == ('{broken "a b"}', "spaces")  # not JSON: prose
 
 
+def test_json_nested_too_deep_is_left_alone() -> None:
+    deep = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    half = '{"a": ' + "[" * 600 + '" b "' + "]" * 600 + "}"
+    assert tidied(deep) == (deep, "")
+    assert tidied(half) == (half, "")
+
+
 def test_conversations_are_tidied_turn_by_turn_as_their_columns_are() -> None:
     turns = [
         {"role": "user", "content": "Hi<br>there "},

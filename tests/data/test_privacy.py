@@ -89,6 +89,13 @@ def test_several_are_counted_not_listed() -> None:
     assert personal_data_problems(pl.Series([text])).to_list() == [said]
 
 
+def test_a_long_text_without_blanks_takes_no_longer_than_its_length() -> None:
+    # quadratic, this would take hours
+    texts = pl.Series(["x" * 400_000 + "@", "aé" * 100_000 + "://a:b@", "1" * 400_000 + " a@b.", "eyJ" + "a" * 400_000])
+    assert personal_data_problems(texts).to_list() == [""] * 4
+    assert secret_problems(texts).to_list() == [""] * 4
+
+
 def test_masked_texts_may_be_shown() -> None:
     texts = pl.Series([f"mail lin_wei88@qq.com the key {SECRETS['GitHub token']}.", "nothing here"])
     before = texts.to_list()
