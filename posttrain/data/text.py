@@ -29,12 +29,10 @@ def key(text: str) -> str:
 
 
 def distinct_word_share(text: str, window: int = WINDOW) -> float:
-    """Share of distinct word *pairs* in the most repetitive window of about `window` words, 0 to 1.
+    """Share of distinct word pairs in the most repetitive window of about `window` words, 0 to 1.
 
-    S3 demands distinct words / all words of at least 0.70 to catch loops and filler. Taken literally over a whole
-    text, that drops 48 % of the 855 good Alpaca answers, because function words come back in any long text.
-    Pairs of words within a window come back only when the text repeats itself: 0.70 then drops 0.5 % of them.
-    Texts of fewer than six words count as 1.
+    What `codes.distinct_word_shares` says of many texts at once; the rule on repetition asks it of runs of words
+    (`repetition.distinct_shares`, where the figures are). Texts of fewer than six words count as 1.
     """
     found = words(text)
     if len(found) < 6:
