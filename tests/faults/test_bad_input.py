@@ -86,11 +86,12 @@ def wrong_encoding(folder: Folder) -> None:
 def invalid_json(folder: Folder) -> None:
     path = folder.root / "train.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join([*lines[:6], '{"prompt": "broken', *lines[7:]]), encoding="utf-8")
+    lines[6::3] = ['{"prompt": "broken'] * len(lines[6::3])  # more of them than are set aside one by one
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def missing_column(folder: Folder) -> None:
-    folder.rows("train.jsonl", [{"prompt": f"question {n}", "answer": f"answer {n}"} for n in range(9)])
+    folder.rows("train.jsonl", [{"utterance": f"question {n}", "answer": f"answer {n}"} for n in range(9)])
 
 
 def no_weights(folder: Folder) -> None:
