@@ -18,6 +18,7 @@ from pathlib import Path
 
 from posttrain.artifacts import DatasetRef, Done, Workspace
 from posttrain.data.curate import CurateResult, curate
+from posttrain.data.engine import Engine, open_engine
 from posttrain.data.row_verdict import beside
 from posttrain.data.synthetic.stage import DistillResult
 from posttrain.data.synthetic.stage import run as run_distill
@@ -61,10 +62,21 @@ class Preparation:
         """Read and check every row. See `posttrain.data.validate.validate`."""
         data = self.spec.data
         if self.distilled:
-            made = Source(path=os.path.relpath(self.distilled.uri, self.root), keep=["origin", "teacher", "parent"])
+            made = Source(
+                path=os.path.relpath(self.distilled.uri, self.root), keep=["origin", "teacher", "parent", "rationale"]
+            )
             data = data.model_copy(update={"train": [*data.train, made]})
         spec = self.spec
-        return validate(data, spec.task, spec.validate_, self.workspace, progress, self.root, verdicts=self.verdicts)
+        return validate(
+            data,
+            spec.task,
+            spec.validate_,
+            self.workspace,
+            progress,
+            self.root,
+            engine=self._engine,
+            verdicts=self.verdicts,
+        )
 
     def curate(self, validated: ValidateResult, progress: Progress = silent) -> Done[CurateResult]:
         """From valid rows to the rows worth training on. See `posttrain.data.curate.curate`."""
@@ -79,5 +91,9 @@ class Preparation:
             verdicts=self.verdicts,
             base=self.base,
             synthetic=spec.synthetic,
-            workers=spec.resources.threads or os.cpu_count() or 1,
+            engine=self._engine,
         )
+
+    @property
+    def _engine(self) -> Engine:
+        return open_engine(self.spec.resources.engine, self.spec.resources.threads or os.cpu_count() or 1)

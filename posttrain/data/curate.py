@@ -18,7 +18,7 @@ from posttrain.data.arrange import write_in_order, write_shuffled
 from posttrain.data.assemble import Assembly, assemble, files_of
 from posttrain.data.blend import blend
 from posttrain.data.duplicates import clusters
-from posttrain.data.engine import Engine, open_engine
+from posttrain.data.engine import Engine, Local
 from posttrain.data.funnel import Funnel, FunnelStep
 from posttrain.data.rows import shorten
 from posttrain.data.sift import REASON, sift
@@ -64,12 +64,12 @@ def curate(
     verdicts: Verdicts | None = None,
     base: str = "",
     synthetic: SyntheticSpec | None = None,
-    workers: int = 1,
+    engine: Engine | None = None,
 ) -> Done[CurateResult]:
     """Clean, filter, de-duplicate, decontaminate, split and mix.
 
-    Relative paths of the spec start at `root`; `base` is the folder of the base model, for perplexity scores. Neither
-    the engine nor the number of `workers` changes the result.
+    Relative paths of the spec start at `root`; `base` is the folder of the base model, for perplexity scores. The
+    result does not depend on the `engine` (None: in this process).
     Raises `DataError` when no row is left to train on, or when a file that a step needs cannot be read.
     """
     verdicts, synthetic = verdicts or Verdicts(), synthetic or SyntheticSpec()
@@ -77,7 +77,7 @@ def curate(
     inputs = {
         "rows": {name: ref and ref.fingerprint for name, ref in refs.items()},
         "task": task,
-        "spec": spec.model_dump(mode="json", exclude={"engine"}),
+        "spec": spec,
         "files": files_of(spec, root),
         "synthetic": {"augment": synthetic.augment, "spot_check": synthetic.spot_check},
         "verdicts": verdicts.digest,
@@ -88,7 +88,7 @@ def curate(
         progress(0, 6, "reading rows")
         tables = {name: Table(Path(ref.uri)) for name, ref in refs.items() if ref}
         assembly = assemble(tables, task, spec, synthetic, root, verdicts, base, workspace.root / "embeddings")
-        curation = _Curation(tables, assembly, spec, partial, final, open_engine(spec.engine, workers), progress)
+        curation = _Curation(tables, assembly, spec, partial, final, engine or Local(), progress)
         return curation.run()
 
     return run_stage(workspace, stage, work)

@@ -1,4 +1,4 @@
-"""The same batch functions on Ray Data: `curate.engine: ray`, for data past one machine. Needs `posttrain[ray]`.
+"""The same batch functions on Ray Data: `resources.engine: ray`, for data past one machine. Needs `posttrain[ray]`.
 
 Batches are dealt out in windows, so that the cluster's object store holds some hundred megabytes at most, and come
 back in order. With RAY_ADDRESS set, or a cluster on this machine, it joins that cluster; otherwise it starts its own.
@@ -10,6 +10,7 @@ import itertools
 import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from posttrain.data.engine import Item, Result
@@ -23,13 +24,15 @@ class RayEngine:
     """Runs functions over items as a Ray Data pipeline."""
 
     def __init__(self) -> None:
-        """Raises `SpecError` when Ray is not installed."""
-        try:
-            import ray
-        except ImportError as error:
+        """Raises `SpecError` when Ray is not installed. It is started with the first batch, not before."""
+        if find_spec("ray") is None:
             raise SpecError(
-                "curate.engine: found ray, which is not installed; pip install 'posttrain[ray]', or use engine: local"
-            ) from error
+                "resources.engine: found ray, which is not installed; pip install 'posttrain[ray]', or use local"
+            )
+
+    def _connect(self) -> None:
+        import ray
+
         if not ray.is_initialized():
             ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
         context = ray.data.DataContext.get_current()
@@ -41,6 +44,7 @@ class RayEngine:
         """See `posttrain.data.engine.Engine.map`."""
         import ray
 
+        self._connect()
         rest = iter(items)
         while window := list(itertools.islice(rest, WINDOW)):
             packed = [{"item": pickle.dumps(item)} for item in window]

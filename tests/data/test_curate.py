@@ -11,6 +11,7 @@ import pytest
 
 from posttrain.artifacts import Done, Workspace
 from posttrain.data.curate import CurateResult, curate
+from posttrain.data.engine import Local
 from posttrain.data.parquet import read_rows
 from posttrain.data.validate import ValidateResult, validate
 from posttrain.errors import DataError
@@ -98,7 +99,7 @@ def test_the_same_inputs_give_the_same_bytes_whatever_batches_and_workers(
 ) -> None:
     monkeypatch.setattr("posttrain.data.table.BATCH", 97)
     spec = CurateSpec(validation_rows=70, general_share=0.05)
-    again = curate(validated, TASK, spec, Workspace(tmp_path), silent, project, workers=2)
+    again = curate(validated, TASK, spec, Workspace(tmp_path), silent, project, engine=Local(2))
     assert not again.reused
     for name in ("train", "validation", "test", "general_held_out", "dropped"):
         assert getattr(again.result, name).fingerprint == getattr(curated.result, name).fingerprint, name

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from posttrain.artifacts import Workspace
-from posttrain.data.curate import CurateResult, curate
+from posttrain.data.curate import curate
+from posttrain.data.engine import open_engine
 from posttrain.data.validate import validate
 from posttrain.progress import silent
 from posttrain.spec import CurateSpec, DataSpec, TaskSpec, ValidateSpec
@@ -59,11 +60,11 @@ def test_two_nodes_give_the_same_bytes_as_one_machine(
     monkeypatch.setattr("posttrain.data.table.BATCH", 100)
     root = project(tmp_path)
     valid = validate(DATA, TASK, ValidateSpec(), Workspace(tmp_path / "w"), silent, root).result
-    results: dict[str, CurateResult] = {}
-    for engine in ("local", "ray"):
-        spec = CurateSpec(engine=engine, validation_rows=40, steps=["steps.py"])
-        results[engine] = curate(valid, TASK, spec, Workspace(tmp_path / engine), silent, root).result
-    local, ray = results["local"], results["ray"]
+    spec = CurateSpec(validation_rows=40, steps=["steps.py"])
+    local, ray = (
+        curate(valid, TASK, spec, Workspace(tmp_path / name), silent, root, engine=open_engine(name, 1)).result
+        for name in ("local", "ray")
+    )
     for name in ("train", "validation", "test", "dropped"):
         assert getattr(local, name).fingerprint == getattr(ray, name).fingerprint, name
     assert local.funnel == ray.funnel

@@ -14,21 +14,25 @@ from posttrain.artifacts import DatasetRef, Done, Frozen, Stage, Workspace, file
 from posttrain.data import load
 from posttrain.data.funnel import FunnelStep
 from posttrain.data.sift import REASON
+from posttrain.data.synthetic import demonstrations
 from posttrain.data.synthetic.distill import Distilled, distill
+from posttrain.data.synthetic.teacher import Teacher
 from posttrain.data.table import TableWriter
-from posttrain.errors import DataError
+from posttrain.errors import DataError, TransientError
 from posttrain.progress import Progress
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.synthetic import DistillSpec
 from posttrain.spec.sections.task import TaskSpec
 
 ROWS = "synthetic.parquet"
+CALLS = "calls"
 
 
 class DistillResult(Frozen):
     """What a teacher made: the rows, those set aside with their reasons, and what the calls came to.
 
-    `cost` is of all calls that the rows rest on, in the unit of the spec's prices; `stopped` says why calls were left
+    `cost` is of all calls that the rows rest on, `spent` of those that were made for them now, in the unit of the
+    spec's prices; `requests` counts further tries; `stopped` says why calls were left
     out, "" when none was.
     """
 
@@ -37,9 +41,11 @@ class DistillResult(Frozen):
     funnel: tuple[FunnelStep, ...]
     calls: int
     cached: int
+    requests: int
     input_tokens: int
     output_tokens: int
     cost: float
+    spent: float
     stopped: str
 
 
@@ -55,16 +61,19 @@ def run(
         "prompts": load.digests(spec.prompts, root, "train"),
         "known": load.digests(data.train, root, "train"),
         "reward": _reward_digest(spec, root),
+        "teacher": Teacher(spec.teacher, workspace.root / CALLS, root).identity,
         "instruction": task.instruction,
     }
     stage = Stage("distill", inputs, DistillResult, code=("posttrain.data.synthetic",), libraries=("polars",))
 
     def work(partial: Path, final: Path) -> DistillResult:
-        calls = workspace.root / "calls"
+        calls = workspace.root / CALLS
         calls.mkdir(parents=True, exist_ok=True)
-        known = _known(data, root)
+        known = _known(data, task, root)
         prompts = _prompts(spec, root) if spec.prompts else known.head(0)
         made = distill(spec, prompts, calls, instruction=task.instruction, known=known, root=root, progress=progress)
+        if made.unfinished:
+            raise TransientError(f"synthetic.distill: {made.stopped}; {made.calls:,} answers are kept, run it again")
         if not made.rows.height:
             raise DataError(
                 f"synthetic.distill: 0 of {made.calls:,} answers are left ({made.stopped or 'all set aside'}), "
@@ -75,9 +84,16 @@ def run(
     return run_stage(workspace, stage, work)
 
 
-def _known(data: DataSpec, root: Path) -> pl.DataFrame:
-    """The task's own training rows: the manner in which new prompts are written."""
-    return pl.concat(load.read(data.train, root, "train"), how="diagonal").filter(pl.col("problem_rule") == "")
+def _known(data: DataSpec, task: TaskSpec, root: Path) -> pl.DataFrame:
+    """Some of the task's own training rows: the manner in which new prompts are written."""
+    sound = (
+        rows.filter((pl.col("problem_rule") == "") & (pl.col("system").is_in(["", task.instruction])))
+        for rows in load.read(data.train, root, "train")
+    )
+    drawn = demonstrations.pool(
+        (rows.with_columns(system=pl.lit(task.instruction)) for rows in sound), task.instruction, 0
+    )
+    return pl.DataFrame(drawn, schema=dict.fromkeys(("id", "system", "prompt", "completion"), pl.String))
 
 
 def _prompts(spec: DistillSpec, root: Path) -> pl.DataFrame:
@@ -109,8 +125,10 @@ def _publish(made: Distilled, partial: Path, final: Path) -> DistillResult:
         funnel=made.funnel,
         calls=made.calls,
         cached=made.cached,
+        requests=made.requests,
         input_tokens=made.input_tokens,
         output_tokens=made.output_tokens,
         cost=made.cost,
+        spent=made.spent,
         stopped=made.stopped,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import section, setting
 from posttrain.spec.sections.annotators import AnnotatorsSpec
@@ -17,9 +15,6 @@ from posttrain.spec.sections.semantic import SemanticSpec
 class CurateSpec(Frozen):
     """From valid rows to the rows worth training on; every row set aside keeps its reason."""
 
-    engine: Literal["local", "ray"] = setting(
-        "local", "Where batches are worked on: worker processes here, or a Ray cluster (posttrain[ray]); same result."
-    )
     clean: CleanSpec = section(CleanSpec, "Tidies text without changing what it says.")
     harm: HarmSpec = section(HarmSpec, "Word lists against harmful answers; unsure hits wait for review.")
     annotators: AnnotatorsSpec = section(AnnotatorsSpec, "Rows with ratings: how good people must find them.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import setting
 
@@ -13,6 +15,11 @@ class ResourcesSpec(Frozen):
         ".posttrain",
         "Folder of every stage's output, inside the project's folder (a link to elsewhere is fine).",
         min_length=1,
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local",
+        "Where the data stages work: processes on this machine, or a Ray cluster (posttrain[ray]). The result is the "
+        "same, row for row.",
     )
     threads: int | None = setting(
         None, "CPU threads of training and generation; empty: all cores.", source="torch", ge=1
