@@ -5,6 +5,7 @@ Knows nothing of tokenizers' weights, models or scores; a tokenizer's chat templ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 Message = dict[str, str]
@@ -27,6 +28,20 @@ def messages(system: str, prompt: str, completion: str | None = None) -> list[Me
     if completion is not None:
         turns.append({"role": "assistant", "content": completion})
     return turns
+
+
+def asked(row: Mapping[str, str]) -> list[Message]:
+    """The turns of a row (`system`, `prompt`, and `messages` where it is a conversation) up to its completion.
+
+    A conversation goes with its own turns, not with the prompt that they were flattened into.
+    """
+    if not row.get("messages"):
+        return messages(row.get("system") or "", row["prompt"])
+    turns: list[Message] = json.loads(row["messages"])
+    last = max(number for number, turn in enumerate(turns) if turn["role"] == "assistant")
+    told = any(turn["role"] == "system" for turn in turns[:last])
+    head = [] if told or not row.get("system") else [{"role": "system", "content": row["system"]}]
+    return [*head, *turns[:last]]
 
 
 def few_shot(examples: Sequence[Mapping[str, str]], system: str, prompt: str) -> list[Message]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from posttrain.prompts import few_shot, messages
+import json
+
+from posttrain.prompts import asked, few_shot, messages
 
 
 def test_an_empty_system_message_is_left_out() -> None:
@@ -26,3 +28,18 @@ def test_worked_examples_stand_between_the_instruction_and_the_question() -> Non
         ("u", "c"),
     ]
     assert few_shot([], "", "c") == messages("", "c")
+
+
+def test_a_conversation_is_asked_with_its_own_turns() -> None:
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "more"},
+        {"role": "assistant", "content": "again"},
+        {"role": "user", "content": "thanks"},
+    ]
+    row = {"system": "Be brief.", "prompt": "User: hi…", "messages": json.dumps(turns)}
+    assert asked(row) == [{"role": "system", "content": "Be brief."}, *turns[:3]]
+    own = [{"role": "system", "content": "Own."}, *turns]
+    assert asked({**row, "messages": json.dumps(own)}) == own[:4]
+    assert asked({"system": "", "prompt": "hi", "messages": ""}) == messages("", "hi")

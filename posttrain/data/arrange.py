@@ -1,7 +1,7 @@
 """Rows into their final order: chosen rows of several tables, shuffled, written to one file without holding them all.
 
-An external shuffle: every row knows its place in the result beforehand; rows are dealt to as many temporary files as
-needed for one of them to fit into memory, and each of those is then put in order. Knows nothing of why rows were chosen.
+An external shuffle: every row knows its place in the result beforehand; rows are dealt to as many temporary files
+as needed for one of them to fit into memory, and each of those is then put in order. Knows nothing of why rows were chosen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEALT = 200_000
 _PLACE = "__place"
 
 Chosen = tuple[Table, np.ndarray]
-"""A table and the positions in its file of the rows to take, in any order; a position that comes twice is taken twice."""
+"""A table and the positions in its file of the rows to take, in any order; one that comes twice is taken twice."""
 
 
 def write_shuffled(path: Path, chosen: Sequence[Chosen], columns: Sequence[str], seed: int) -> TableWriter:

@@ -136,7 +136,9 @@ def _own_table_steps(
 
 def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> SpotCheck:
     """The look at synthetic rows, with what people have said of them so far."""
-    step, said, known = SpotCheck(synthetic.spot_check), {}, []
+    step = SpotCheck(synthetic.spot_check)
+    said: dict[str, bool] = {}
+    known: list[pl.DataFrame] = []
     for batch in train.batches() if verdicts.words.height else ():
         said |= verdicts.accepted(batch, step.name)
         known.append(batch.filter(pl.col("id").is_in(list(said))))

@@ -151,10 +151,10 @@ def _row_steps(
     reason = f"{changed:,} rows had blanks, characters or markup to tidy"
     funnel.note("clean", rows_in, rows_in, reason, examples.get("clean", ()))
     for step in sieve.row_steps:
-        gone = counts[step.name].total()
+        left = rows_in - counts[step.name].total()
         shown = examples.get(step.name, ())
-        funnel.note(step.name, rows_in, rows_in - gone, step.reason, shown, counts[step.name]["review"])
-        rows_in -= gone
+        funnel.note(step.name, rows_in, left, step.reason, shown, counts[step.name]["review"])
+        rows_in = left
     return Table(work)
 
 

@@ -1,4 +1,4 @@
-"""A table of rows on disk, read in batches: what is larger than memory stays on disk. Knows nothing of what rows mean."""
+"""A table of rows on disk, read in batches, so that it may be larger than memory. Knows nothing of what rows mean."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from posttrain.evaluation.scores import Prompting, Score, Scores
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.prompts import messages
+from posttrain.prompts import asked
 
 MODULE = "posttrain.evaluation.measure"
 CODE = ("posttrain.evaluation", "posttrain.prompts", "posttrain.models.load")
@@ -182,7 +182,7 @@ def score(table: Sequence[Mapping[str, Any]], metric: str, resamples: int, seed:
 
 def _conversations(job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any) -> list[list[dict[str, str]]]:
     if job.prompting == "zero-shot" or job.examples is None:
-        return [messages(row["system"], row["prompt"]) for row in rows]
+        return [asked(row) for row in rows]
     shown = worked.choose(_read(job.examples, None), job.few_shot_examples, job.seed)
     room = context_length(model) - job.max_new_tokens
     return [worked.fit(shown, row, lambda turns: len(token_ids(tokenizer, turns)), room) for row in rows]

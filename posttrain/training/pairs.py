@@ -126,7 +126,7 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
 
     from posttrain.evaluation.generate import sample
     from posttrain.models.load import load_model, load_tokenizer
-    from posttrain.prompts import messages
+    from posttrain.prompts import asked
     from posttrain.training.rows import read
 
     began = time.monotonic()
@@ -138,7 +138,7 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
     answers = sample(
         model,
         tokenizer,
-        [messages(row.get("system") or "", row["prompt"]) for row in rows],
+        [asked(row) for row in rows],
         job.samples,
         temperature=job.temperature,
         top_p=job.top_p,

@@ -13,7 +13,7 @@ from typing import Any
 
 from posttrain.artifacts import DatasetRef
 from posttrain.errors import DataError
-from posttrain.prompts import messages
+from posttrain.prompts import asked
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def prompt_ids(rows: Sequence[dict[str, Any]], tokenizer: Any) -> list[list[int]
     """Token ids of each row's prompt, up to where the completion begins."""
     texts = [
         tokenizer.apply_chat_template(
-            messages(row.get("system") or "", row["prompt"]),
+            asked(row),
             add_generation_prompt=True,
             tokenize=False,
         )
