@@ -1,10 +1,10 @@
 """Curation step: keep as many rows as wanted, so that their prompts cover what all prompts cover.
 
 Rows are taken one after the other, always one of those that lie far from all that were taken: many rows of one sort
-make room for few of another. The very farthest (k-center selection) is as a rule an odd one out: of 25 junk rows planted
-among 2,300 SNIPS prompts, 18 were among the first 70 taken, and all among the first 300. So of all rows nearly as far
-(`TIE`), that of the best quality is taken, then that with the most like it: none and 6 of the 25 are, and what is left
-out is covered as well. It is no filter for junk: run it last.
+make room for few of another. The very farthest (k-center selection) is as a rule an odd one out: of 25 junk rows
+planted among 2,300 SNIPS prompts, 18 were among the first 70 taken, and all among the first 300. So of all rows nearly
+as far (`TIE`), that of the best quality is taken, then that with the most like it: none and 6 of the 25 are, and what
+is left out is covered as well. It is no filter for junk: run it last.
 
 Knows nothing of how texts become vectors.
 """
