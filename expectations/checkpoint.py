@@ -141,22 +141,21 @@ def frame(rows: pl.DataFrame, expectations: Sequence[Expectation]) -> pd.DataFra
     made = pd.DataFrame({name: pd.Series(rows[name].to_list(), dtype=object) for name in rows.columns})
     for expectation in expectations:
         twin = rule_for(expectation)
-        if isinstance(twin, Between) and twin.numeric and twin.column in rows.columns:
-            beyond = float("inf") if twin.min_value is None else float("-inf")
-            read = numbers(rows[twin.column]).fill_nan(beyond)
-            made[_as_number(twin.column)] = pd.Series(read.to_list(), dtype="float64")
+        if isinstance(twin, Between) and twin.column in rows.columns:
+            read = numbers(rows[twin.column]).fill_nan(float("inf") if twin.min_value is None else float("-inf"))
+            made[_as_number(twin)] = pd.Series(read.to_list(), dtype="float64")
     return made
 
 
-def _as_number(column: str) -> str:
-    return f"{column} (number)"
+def _as_number(twin: Between) -> str:
+    return f"{twin.column} (number{', else infinite' if twin.min_value is None else ''})"
 
 
 def _kwargs(expectation: Expectation) -> dict[str, Any]:
     kwargs = dict(expectation.kwargs)
     twin = rule_for(expectation)
-    if isinstance(twin, Between) and twin.numeric:
-        kwargs["column"] = _as_number(twin.column)
+    if isinstance(twin, Between):
+        kwargs["column"] = _as_number(twin)
     if expectation.mostly < 1:
         kwargs["mostly"] = expectation.mostly
     if expectation.condition is not None:
@@ -171,15 +170,15 @@ def _add(suite: Any, expectation: Expectation, place: int) -> None:
     known = {*TWINS, *list_registered_expectation_implementations()}
     if expectation.type not in known:
         raise DataError(f"{expectation.place}: no such expectation; {nearest(expectation.type, known)}")
+    config = ExpectationConfiguration(
+        type=expectation.type,
+        kwargs=_kwargs(expectation),
+        meta={"rule": expectation.rule, "severity": expectation.severity, "place": place},
+        description=expectation.description or None,
+    )
     try:
-        suite.add_expectation_configuration(
-            ExpectationConfiguration(
-                type=expectation.type,
-                kwargs=_kwargs(expectation),
-                meta={"rule": expectation.rule, "severity": expectation.severity, "place": place},
-                description=expectation.description or None,
-            )
-        )
+        # Not `add_expectation_configuration`, which takes a second expectation of a type on a column for the first.
+        suite.add_expectation(config.to_domain_obj())
     except Exception as error:  # GX raises a dozen kinds, each about the item's content
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{expectation.place}: {reason}; mend the suite") from error

@@ -29,7 +29,7 @@ nav ol li+li::before{content:"/ "}
 .fa-exclamation-triangle::before{content:"!";color:#b70}
 pre,code{white-space:pre-wrap;overflow-wrap:anywhere}
 </style>"""
-_REMOTE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<noscript\b.*?</noscript>", re.DOTALL)
+_REMOTE = re.compile(r"<(script|noscript|footer)\b.*?</\1>|<(?:link|img)\b[^>]*>", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,11 @@
-"""Validation and curation as stages, on the shipped SNIPS rows and on small spoilt ones."""
+"""Curation as a stage, on the shipped SNIPS rows."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import re
-import shutil
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -16,7 +13,6 @@ from posttrain.artifacts import Done, Workspace
 from posttrain.data.curate import CurateResult, curate
 from posttrain.data.parquet import read_rows
 from posttrain.data.validate import ValidateResult, validate
-from posttrain.errors import DataError, SpecError
 from posttrain.progress import silent
 from posttrain.spec import CurateSpec, DataSpec, TaskSpec, ValidateSpec
 
@@ -58,54 +54,6 @@ def validated(project: Path) -> Done[ValidateResult]:
 def curated(project: Path, validated: Done[ValidateResult]) -> Done[CurateResult]:
     spec = CurateSpec(validation_rows=70, general_share=0.05)
     return curate(validated.result, TASK, spec, Workspace(project / "w"), silent)
-
-
-def test_every_planted_fault_is_quarantined_under_its_rule(project: Path, validated: Done[ValidateResult]) -> None:
-    total = len((project / "train.jsonl").read_bytes().splitlines())
-    found = {
-        (row["rule"], int(row["source"].split(":")[1]) - total)
-        for row in read_rows(validated.result.quarantine)
-        if row["split"] == "train"
-    }
-    assert {("duplicate", -4), ("encoding", -3), ("conflict", -2), ("schema", -1)} <= found
-    assert ("conflict", 3 - total) in found  # the other half of the conflict
-    assert validated.result.rows_in - validated.result.rows_out == validated.result.quarantine.rows
-    gone = [row for row in read_rows(validated.result.quarantine) if row["split"] == "train"]
-    assert validated.result.train.rows == total - len(gone)
-
-
-def test_measured_rows_are_warned_about_but_never_removed(project: Path, validated: Done[ValidateResult]) -> None:
-    assert validated.result.test.rows == len((project / "test.jsonl").read_bytes().splitlines())
-    counts = {(count.rule, count.severity): count for count in validated.result.rules if count.split == "test"}
-    assert counts["duplicate", "warn"].rows >= 1
-    assert "test.jsonl:71" in counts["duplicate", "warn"].example
-    assert any(row["source"] == "test.jsonl:71" for row in read_rows(validated.result.warned))
-
-
-def test_data_docs_show_each_split_and_name_the_bad_row(validated: Done[ValidateResult]) -> None:
-    index = Path(validated.result.data_docs)
-    assert index.is_file()
-    text = index.read_text(encoding="utf-8")
-    assert "http" not in text  # readable offline
-    pages = [unquote(link) for link in re.findall(r'href="(validations/[^"]+)"', text)]
-    checks = {Path(page).stem.split("-", 1)[1] for page in pages}
-    assert {"train as received", "train after quarantine", "test as received"} <= checks
-    assert all((index.parent / page).is_file() for page in pages)
-    bad = next(row for row in read_rows(validated.result.quarantine) if row["rule"] == "encoding")
-    page = next(index.parent.glob("validations/**/*train as received*.html")).read_text(encoding="utf-8")
-    assert bad["id"] in page
-    assert bad["source"] in page
-
-
-def test_an_unchanged_stage_is_found_again_and_a_changed_row_is_not(project: Path, tmp_path: Path) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(project, root)
-    again = validate(DATA, TASK, ValidateSpec(), Workspace(root / "w"), silent, root)
-    assert again.reused
-    (root / "general.jsonl").write_bytes(b"\n".join((root / "general.jsonl").read_bytes().splitlines()[1:]))
-    changed = validate(DATA, TASK, ValidateSpec(), Workspace(root / "w"), silent, root)
-    assert not changed.reused
-    assert changed.fingerprint != again.fingerprint
 
 
 def test_curation_drops_with_reasons_and_loses_no_row(
@@ -150,60 +98,3 @@ def test_the_same_inputs_give_the_same_bytes(curated: Done[CurateResult], projec
     assert not again.reused
     for name in ("train", "validation", "test", "general_held_out", "dropped"):
         assert getattr(again.result, name).fingerprint == getattr(curated.result, name).fingerprint, name
-
-
-# --- refusals ------------------------------------------------------------------------------------------------
-
-
-def spoilt(root: Path, bad: int, good: int) -> DataSpec:
-    rows = [{"prompt": f"play {number}", "completion": '{"intent": "Play", "slots": {}}'} for number in range(good)]
-    rows += [{"prompt": f"stop {number}", "completion": "nothing"} for number in range(bad)]
-    (root / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (root / "test.jsonl").write_text(json.dumps({"prompt": "t", "completion": '{"intent": "Play", "slots": {}}'}))
-    return DataSpec(train="rows.jsonl", test="test.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("bad", "good", "spec", "expected"),
-    [
-        (
-            2,
-            8,
-            ValidateSpec(),
-            "data.train: 2 of 10 rows (20.0%) would be quarantined (label_json 2; first rows.jsonl:9: ",
-        ),
-        (
-            3,
-            0,
-            ValidateSpec(max_quarantined=1),
-            "data.train: 0 of 3 rows are left after validation (label_json 3; first ",
-        ),
-        (
-            1,
-            99,
-            ValidateSpec(severity={"label_json": "stop"}),
-            "rows.jsonl:100: breaks rule label_json (found not JSON",
-        ),
-    ],
-)
-def test_too_many_bad_rows_stop_the_run_and_leave_nothing(
-    tmp_path: Path, bad: int, good: int, spec: ValidateSpec, expected: str
-) -> None:
-    data = spoilt(tmp_path, bad, good)
-    with pytest.raises(DataError) as caught:
-        validate(data, TASK, spec, Workspace(tmp_path / "w"), silent, tmp_path)
-    assert str(caught.value).startswith(expected)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "w").exists()
-
-
-def test_a_severity_of_no_rule_suggests_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"validate\.severity\.duplicates: no such rule; did you mean duplicate\?"):
-        validate(
-            spoilt(tmp_path, 0, 2),
-            TASK,
-            ValidateSpec(severity={"duplicates": "warn"}),
-            Workspace(tmp_path / "w"),
-            silent,
-            tmp_path,
-        )

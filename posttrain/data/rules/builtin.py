@@ -152,28 +152,22 @@ class LengthEquals:
 @twin("expect_column_values_to_be_between")
 @dataclass(frozen=True)
 class Between:
-    """Numbers written as text lie between two numbers, or texts between two texts, by their order in Unicode.
+    """Numbers written as text lie between two numbers.
 
     A text that reads as no number breaks the rule, "" does not: there, nothing was said.
     """
 
     column: str
-    min_value: float | str | None = None
-    max_value: float | str | None = None
+    min_value: float | None = None
+    max_value: float | None = None
     strict_min: bool = False
     strict_max: bool = False
 
-    @property
-    def numeric(self) -> bool:
-        """Whether values are compared as numbers."""
-        return not any(isinstance(bound, str) for bound in (self.min_value, self.max_value))
-
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        values = numbers(rows[self.column]) if self.numeric else rows[self.column]
+        values = numbers(rows[self.column])
         bad = _outside(values, self.min_value, self.max_value, self.strict_min, self.strict_max)
-        if self.numeric:
-            bad = bad | values.is_nan().fill_null(False)
+        bad = bad | values.is_nan().fill_null(False)
         return broken(bad, rows, self.column, span(self.min_value, self.max_value))
 
 
@@ -272,7 +266,7 @@ class RowCountEquals:
 
 
 def _outside(
-    values: pl.Series, low: float | str | None, high: float | str | None, strict_low: bool, strict_high: bool
+    values: pl.Series, low: float | None, high: float | None, strict_low: bool, strict_high: bool
 ) -> pl.Series:
     bad = pl.Series([False]).new_from_index(0, len(values))
     if low is not None:
@@ -282,7 +276,7 @@ def _outside(
     return bad
 
 
-def span(low: float | str | None, high: float | str | None) -> str:
+def span(low: float | None, high: float | None) -> str:
     """Two bounds in words."""
     if low is None or high is None:
         return f"at least {low}" if high is None else f"at most {high}"

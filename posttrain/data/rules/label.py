@@ -31,6 +31,11 @@ class TaskJson:
     kind: str = "intent_slots"
     json_schema: Mapping[str, Any] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind not in labels.JSON_KINDS
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
         problem = label_problem(self.kind, self.json_schema)
@@ -85,12 +90,15 @@ class GroundedSlots:
     column_B: str
     kind: str = "intent_slots"
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind != "intent_slots"
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        words = []
-        if self.kind == "intent_slots":
-            words = [not_in_prompt(*pair) for pair in zip(rows[self.column_A], rows[self.column_B], strict=True)]
-        return said(words, "slot values that stand in the prompt")
+        pairs = () if self.idle else zip(rows[self.column_A], rows[self.column_B], strict=True)
+        return said([not_in_prompt(*pair) for pair in pairs], "slot values that stand in the prompt")
 
 
 def not_in_prompt(prompt: str, completion: str) -> str:
@@ -114,9 +122,14 @@ class TrimmedSlots:
     column: str
     kind: str = "intent_slots"
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind != "intent_slots"
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        words = [loose_slot(text) for text in rows[self.column]] if self.kind == "intent_slots" else []
+        words = [] if self.idle else [loose_slot(text) for text in rows[self.column]]
         return said(words, "trimmed values")
 
 

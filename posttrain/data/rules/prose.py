@@ -48,9 +48,14 @@ class ProseLength:
     max_value: int = 2000
     kind: str = "text"
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind in JSON_KINDS
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        if self.kind in JSON_KINDS:
+        if self.idle:
             return findings.none()
         words = prose.length_problems(rows[self.column], self.min_value, self.max_value)
         return worded(words, span(self.min_value, self.max_value))
@@ -65,9 +70,14 @@ class DistinctWordRatio:
     min_ratio: float = 0.70
     kind: str = "text"
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind in JSON_KINDS
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        if self.kind in JSON_KINDS:
+        if self.idle:
             return findings.none()
         return worded(prose.repetition_problems(rows[self.column], self.min_ratio), f"at least {self.min_ratio:.2f}")
 
@@ -80,9 +90,14 @@ class InLanguage:
     column: str
     languages: tuple[str, ...] = ()
 
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return not self.languages
+
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
-        if not self.languages:
+        if self.idle:
             return findings.none()
         return worded(language_problems(rows[self.column], self.languages), " or ".join(self.languages))
 

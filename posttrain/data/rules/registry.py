@@ -9,6 +9,8 @@ whose fields are the expectation's arguments, so the suite's line makes both. Th
 | `TableRule` | small sketches of all rows | which break it, and by which other row |
 | `CountRule` | how many rows there are | what is wrong with that, if anything |
 
+A twin may have a property `idle`: whether it asks nothing of any row, being about tasks of another kind.
+
 Knows none of them, nor Great Expectations.
 """
 

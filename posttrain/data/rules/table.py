@@ -23,10 +23,10 @@ RARE = 0.001
 
 
 def hashed(*columns: pl.Series) -> np.ndarray:
-    """One hash (uint64) a row for the texts of several columns; blanks at their ends do not count."""
+    """One hash (uint64) a row for the texts of several columns."""
     total = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
-        total = total * _MIX + column.str.strip_chars().hash(seed=7).to_numpy()
+        total = total * _MIX + column.hash(seed=7).to_numpy()
     return total
 
 
@@ -75,7 +75,7 @@ class ComeOnce:
 
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.sketch`."""
-        return numbered(hash=hashed(*(rows[name] for name in self.column_list)))
+        return numbered(hash=hashed(*(rows[name].str.strip_chars() for name in self.column_list)))
 
     def search(self, sketches: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.search`; the other row is the first of its kind."""
@@ -89,25 +89,19 @@ class ComeOnce:
         return [f"same as row {twin}" for twin in others["id"]], "once"
 
 
-@twin("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
+@twin("expect_compound_columns_to_be_unique")
 @dataclass(frozen=True)
-class Unique:
-    """Values, or rows of values, come once: all that come twice break the rule, the first of them too."""
+class UniqueRows:
+    """Rows of values come once: all that come twice break the rule, the first of them too."""
 
-    column: str = ""
-    column_list: Sequence[str] = ()
+    column_list: Sequence[str]
 
     on_sample = True
     described = ()
 
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.sketch`."""
-        names = [self.column] if self.column else list(self.column_list)
-        texts = [rows[name] for name in names]
-        total = np.zeros(rows.height, np.uint64)
-        for column in texts:
-            total = total * _MIX + column.hash(seed=7).to_numpy()
-        return numbered(hash=total)
+        return numbered(hash=hashed(*(rows[name] for name in self.column_list)))
 
     def search(self, sketches: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.search`; the other row is the first of its kind, and for the first the second."""
@@ -121,8 +115,30 @@ class Unique:
 
     def describe(self, rows: pl.DataFrame, others: pl.DataFrame, sketches: pl.DataFrame) -> tuple[list[str], str]:
         """See `TableRule.describe`."""
-        what = self.column or ", ".join(self.column_list)
-        return [f"{what} as in row {twin}" for twin in others["id"]], "unique values"
+        return [f"{', '.join(self.column_list)} as in row {twin}" for twin in others["id"]], "unique values"
+
+
+@twin("expect_column_values_to_be_unique")
+@dataclass(frozen=True)
+class UniqueValues:
+    """Values come once: all that come twice break the rule, the first of them too."""
+
+    column: str
+
+    on_sample = True
+    described = ()
+
+    def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """See `TableRule.sketch`."""
+        return UniqueRows([self.column]).sketch(rows)
+
+    def search(self, sketches: pl.DataFrame) -> pl.DataFrame:
+        """See `TableRule.search`; the other row is the first of its kind, and for the first the second."""
+        return UniqueRows([self.column]).search(sketches)
+
+    def describe(self, rows: pl.DataFrame, others: pl.DataFrame, sketches: pl.DataFrame) -> tuple[list[str], str]:
+        """See `TableRule.describe`."""
+        return UniqueRows([self.column]).describe(rows, others, sketches)
 
 
 @twin("expect_column_pair_values_to_have_one_label")
@@ -140,15 +156,20 @@ class OneLabel:
     on_sample = True
 
     @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind not in labels.JSON_KINDS
+
+    @property
     def described(self) -> tuple[str, ...]:
         """See `TableRule.described`."""
         return (self.column_B,)
 
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.sketch`."""
-        if self.kind not in labels.JSON_KINDS:
+        if self.idle:
             rows = rows.head(0)
-        answers = pl.Series([text.casefold() for text in rows[self.column_B]], dtype=pl.String)
+        answers = pl.Series([text.casefold().strip() for text in rows[self.column_B]], dtype=pl.String)
         return numbered(prompt=hashed(keys(rows[self.column_A])), label=hashed(answers))
 
     def search(self, sketches: pl.DataFrame) -> pl.DataFrame:
@@ -197,13 +218,18 @@ class CommonLabels:
     on_sample = False
 
     @property
+    def idle(self) -> bool:
+        """Whether it asks nothing of any row."""
+        return self.kind != "intent_slots"
+
+    @property
     def described(self) -> tuple[str, ...]:
         """See `TableRule.described`."""
         return (self.column,)
 
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `TableRule.sketch`; a line for each use of a name."""
-        if self.kind != "intent_slots":
+        if self.idle:
             rows = rows.head(0)
         used = [(row, name) for row, text in enumerate(rows[self.column]) for name in uses(text)]
         names = pl.Series([name for _, name in used], dtype=pl.String)

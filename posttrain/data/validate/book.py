@@ -31,8 +31,13 @@ class Entry(Generic[AnyRule]):
 
 @dataclass(frozen=True)
 class RuleBook:
-    """What a split is held against. Rules on single rows run first, then those that compare rows; each in order."""
+    """What a split is held against. Rules on single rows run first, then those that compare rows; each in order.
 
+    `names` are every rule and every type, as a spec may name them. Expectations whose twin is `idle`, because they ask
+    nothing of a task of this kind, are left out of all else.
+    """
+
+    names: tuple[str, ...]
     expectations: tuple[Expectation, ...]
     on_rows: tuple[Entry[RowRule], ...]
     on_tables: tuple[Entry[TableRule], ...]
@@ -42,19 +47,17 @@ class RuleBook:
     @classmethod
     def of(cls, expectations: Sequence[Expectation]) -> RuleBook:
         """Raises `DataError` for an argument that an expectation does not have (see `rule_for`)."""
-        made = [(order, each, rule_for(each)) for order, each in enumerate(expectations)]
+        twins = [(each, rule_for(each)) for each in expectations]
+        busy = [(each, twin) for each, twin in twins if not getattr(twin, "idle", False)]
+        made = [(order, each, twin) for order, (each, twin) in enumerate(busy)]
         return cls(
-            tuple(expectations),
+            tuple(dict.fromkeys(name for each in expectations for name in (each.rule, each.type))),
+            tuple(each for each, _ in busy),
             tuple(Entry(order, each, twin) for order, each, twin in made if isinstance(twin, RowRule)),
             tuple(Entry(order, each, twin) for order, each, twin in made if isinstance(twin, TableRule)),
             tuple(Entry(order, each, twin) for order, each, twin in made if isinstance(twin, CountRule)),
             tuple(each for _, each, twin in made if twin is None),
         )
-
-    @property
-    def names(self) -> list[str]:
-        """Every rule and every type, as a spec may name them."""
-        return list(dict.fromkeys(name for each in self.expectations for name in (each.rule, each.type)))
 
     def order(self, rule: str) -> int:
         """Where a rule first stands in the suite; problems of reading come first, whatever the suite."""

@@ -7,7 +7,10 @@ of other batches, nor of how many rows may fail.
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -84,11 +87,12 @@ class Examine:
         pending, asked = {}, {}
         for rule, found in _problems(batch.rows):
             self._settle(batch, rule, self.book.severity(rule), found)
-        for entry in self.book.on_rows:
-            about = batch.about(entry.expectation)
-            found = about.placed(entry.twin.find(about.rows))
+        # Every rule looks at every row, all at the same time; one on a row that is gone by then is left out.
+        every = [batch.about(entry.expectation) for entry in self.book.on_rows]
+        for entry, about, found in zip(self.book.on_rows, every, _threads().map(_find, self.book.on_rows, every)):
+            found = batch.still_there(about.placed(found))
             if entry.expectation.mostly < 1:
-                pending[entry.order], asked[entry.order] = found, about.rows.height
+                pending[entry.order], asked[entry.order] = found, int(batch.alive[about.at].sum())
             else:
                 self._settle(batch, entry.rule, entry.expectation.severity, found)
         sketches = {}
@@ -131,6 +135,16 @@ class Examine:
             batch.warned.append((rule, found))
         else:
             batch.set_aside(rule, found)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Polars and NumPy let go of Python's lock while they work."""
+    return ThreadPoolExecutor(os.cpu_count())
+
+
+def _find(entry: Entry[RowRule], about: _Asked) -> pl.DataFrame:
+    return entry.twin.find(about.rows)
 
 
 def styles(rows: pl.DataFrame, kind: str) -> pl.Series:
@@ -185,8 +199,7 @@ class _Batch:
             where = condition.expression(expectation.condition)
             assert where is not None  # else it would have no twin
             asked = asked & self.rows.select(where.fill_null(False).alias("asked"))["asked"].to_numpy()
-        rows = self.rows if asked.all() else self.rows.filter(pl.Series(asked))
-        return _Asked(rows, np.flatnonzero(asked))
+        return _Asked(_only(self.rows, asked), np.flatnonzero(asked))
 
     def set_aside(self, rule: str, found: pl.DataFrame) -> None:
         """These rows do not go on."""
@@ -196,6 +209,10 @@ class _Batch:
     def stop(self, rule: str, found: pl.DataFrame) -> None:
         """These rows break a rule that stops the run; they are few, or it stops soon."""
         self.stopped.setdefault(rule, []).append(_joined(self.rows, [(rule, found)]))
+
+    def still_there(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The findings about rows that are left."""
+        return found if self.alive.all() else found.filter(pl.Series(self.alive[found["row"].to_numpy()]))
 
     def kept_place(self, at: np.ndarray) -> pl.Series:
         """Positions in the batch -> positions among the rows that are left."""
@@ -211,9 +228,9 @@ class _Batch:
         """What the batch has come to; `hidden` columns are left out."""
         rows = self.rows.drop(hidden, strict=False)
         gone = _joined(rows, self.aside)
-        left = {order: found.filter(pl.Series(self.alive[found["row"].to_numpy()])) for order, found in pending.items()}
+        left = {order: self.still_there(found) for order, found in pending.items()}
         return Examined(
-            kept=rows.with_columns(warnings(self.warned, rows.height)).filter(pl.Series(self.alive)),
+            kept=_only(rows.with_columns(warnings(self.warned, rows.height)), self.alive),
             kept_at=np.flatnonzero(self.alive),
             gone=gone,
             gone_at=np.flatnonzero(~self.alive),
@@ -225,6 +242,11 @@ class _Batch:
             asked=asked,
             sketches=sketches,
         )
+
+
+def _only(rows: pl.DataFrame, flags: np.ndarray) -> pl.DataFrame:
+    """The rows that are flagged."""
+    return rows if flags.all() else rows.filter(pl.Series(flags))
 
 
 def _joined(rows: pl.DataFrame, found: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:

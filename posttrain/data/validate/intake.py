@@ -6,13 +6,15 @@ Memory holds sketches, findings yet to be settled and a sample; rows lie in two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import ROW
@@ -49,6 +51,29 @@ def in_words(rows: pl.DataFrame) -> str:
     """The first row: where it is, what was found, what it says."""
     first = rows.row(0, named=True)
     return f"{first['source']}: {first['value']} | {shorten(first.get('prompt', ''))}"
+
+
+class Spool:
+    """A temporary Parquet file of batches as they come: neither compressed nor indexed, for it is read once. Use as a
+    context manager."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.columns = list(columns)
+        self._schema = pa.schema([(name, pa.large_string()) for name in columns])
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="none", use_dictionary=False, write_statistics=False
+        )
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows; what they have beyond the columns is left out."""
+        lacking = [pl.lit("").alias(name) for name in self.columns if name not in rows.columns]
+        self._writer.write_table(rows.with_columns(lacking).select(self.columns).to_arrow().cast(self._schema))
 
 
 @dataclass
@@ -99,7 +124,7 @@ def take_in(split: str, batches: Iterable[Examined], folder: Path, progress: Pro
             if not intake.columns:
                 intake.columns = [name for name in batch.kept.columns if name != WARNINGS]
                 intake.sample = Sample([*intake.columns, WARNINGS])
-                spool = stack.enter_context(TableWriter(intake.spool, [*intake.columns, WARNINGS]))
+                spool = stack.enter_context(Spool(intake.spool, [*intake.columns, WARNINGS]))
                 aside = stack.enter_context(TableWriter(intake.aside, [*intake.columns, *REASON]))
             intake.note(batch)
             spool.write(batch.kept)

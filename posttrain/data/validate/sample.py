@@ -10,9 +10,9 @@ import polars as pl
 
 ALL = 20_000
 """Up to so many rows a split is checked whole: Great Expectations takes a second or two for them."""
-BAD = 1_000
+BAD = 200
 """Of a larger split, so many rows that a rule set aside are checked, for each rule: the first."""
-OTHERS = 10_000
+OTHERS = 5_000
 """Of a larger split, so many other rows are checked, chosen by a hash of their ids."""
 
 AT = "__at"

@@ -1,0 +1,216 @@
+"""What validation costs: our stage against plain Great Expectations on pandas, the same suite on the same rows.
+
+    python benchmarks/curation_validation.py [--quick] [--rows N]
+
+Rows are those of `data/general`, taken again and again, each with a number of its own in the prompt; some are spoilt,
+rule by rule, and some are twins. Each side runs in a process of its own, and its clock runs from rows in memory to the
+names of the bad ones; making the rows and importing Great Expectations are left out on both sides:
+
+- ours: the rules over batches, in as many processes as there are cores, then Great Expectations on the bad rows and a
+  sample, and Data Docs
+- plain: the same suite, `expectations/prompt_completion.json`, on one pandas frame, with complete results, and no Data
+  Docs
+
+The last line printed is one JSON object:
+
+- `validation_vs_gx`: plain seconds / our seconds
+- `same_verdicts`: whether both name the same rows, and ours under a rule under which plain names them too
+- `rows`, `bad_rows`; `ours_seconds`, `plain_seconds`; `ours_megabytes`, `plain_megabytes` (peak, rows included)
+- `stage_seconds`, `stage_megabytes`: the whole stage, from a JSONL file to Parquet and Data Docs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from expectations import FOLDER, register  # noqa: E402
+from expectations.checkpoint import Checkpoint  # noqa: E402
+from expectations.suite import declared, read_suite  # noqa: E402
+from posttrain.artifacts import Workspace  # noqa: E402
+from posttrain.data import load  # noqa: E402
+from posttrain.data.engine import Local  # noqa: E402
+from posttrain.data.rules import Expectation  # noqa: E402
+from posttrain.data.table import BATCH, Table  # noqa: E402
+from posttrain.data.validate import validate  # noqa: E402
+from posttrain.data.validate.assertion import Assertion  # noqa: E402
+from posttrain.data.validate.book import RuleBook  # noqa: E402
+from posttrain.data.validate.examine import WARNINGS, Examine  # noqa: E402
+from posttrain.data.validate.intake import take_in  # noqa: E402
+from posttrain.data.validate.settle import Part, compare  # noqa: E402
+from posttrain.progress import silent  # noqa: E402
+from posttrain.spec import DataSpec, TaskSpec, ValidateSpec  # noqa: E402
+from posttrain.spec.sections.data import Source  # noqa: E402
+
+QUICK, FULL = 50_000, 1_000_000
+BAD = 0.015
+"""Share of rows that are spoilt, and again of rows that are twins."""
+PARAMETERS = {**ValidateSpec().model_dump(), "kind": "text", "json_schema": None}
+CORES = os.cpu_count() or 1
+PAIRS = {"rule": pl.String, "id": pl.String}
+
+
+def spoilt(prompt: str, completion: str, turn: int) -> tuple[str, str]:
+    """A row that breaks a rule, each rule in turn."""
+    return [
+        ("caf\u00c3\u00a9 " + prompt, completion),
+        (prompt, completion[:40] + "\ufffd"),
+        (" ", completion),
+        (prompt, "\n"),
+        (prompt, "Yes."),
+        (prompt, (completion + " ") * (2100 // (len(completion) + 1) + 1)),
+        (prompt, "as I said before, " * 20),
+        (prompt, completion + " Mail maria.keller@unibas.ch"),
+        (prompt, completion + " ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"),
+    ][turn % 9]
+
+
+def make_rows(count: int, seed: int = 0) -> pl.DataFrame:
+    """Rows of prompt and completion: id, source, system and texts."""
+    sources = [Source(path=f"data/general/{name}.jsonl.gz") for name in ("train", "replay")]
+    real = pl.concat(list(load.read(sources, PROJECT, "general")))
+    random = np.random.default_rng(seed)
+    rows = real[random.integers(0, real.height, count)].select("system", "prompt", "completion")
+    prompts = [f"{prompt} #{number}" for number, prompt in enumerate(rows["prompt"])]
+    completions = rows["completion"].to_list()
+    bad = random.choice(np.arange(1, count), int(2 * BAD * count), replace=False).tolist()
+    for turn, row in enumerate(bad[::2]):
+        prompts[row], completions[row] = spoilt(prompts[row], completions[row], turn)
+    for row in bad[1::2]:
+        prompts[row], completions[row] = prompts[row - 1], completions[row - 1] + " "
+    return rows.select(
+        pl.Series("id", [f"{row * 0x9E3779B97F4A7C15 % 2**64:016x}" for row in range(count)]),
+        pl.Series("source", [f"rows.jsonl:{row + 1}" for row in range(count)]),
+        "system",
+        pl.Series("prompt", prompts),
+        pl.Series("completion", completions),
+    )
+
+
+def suite() -> list[Expectation]:
+    """The shipped suite for rows of prompt and completion."""
+    return declared(read_suite(FOLDER / "prompt_completion.json"), PARAMETERS)
+
+
+# --- the two sides: (rule, id) of every finding --------------------------------------------------------------
+
+
+def ours(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """By our stage, less reading files and writing what goes on."""
+    checkpoint = Checkpoint(folder / "data_docs")
+    book = RuleBook.of(suite())
+    assertion = Assertion(checkpoint, "train", "prompt_completion", book, "text")
+    batches = (rows.slice(start, BATCH) for start in range(0, rows.height, BATCH))
+    examined = Local(CORES).map(Examine(book, "train", "text", True), batches)
+    part = Part(take_in("train", examined, folder, silent), book, True)
+    compare(part)
+    assertion.hold(part)
+    checkpoint.build_docs()
+    found = [pl.read_parquet(part.intake.aside, columns=["rule", "id"])]
+    for late in (*part.aside, *part.warned):
+        found.append(part.fetch(late["row"].to_numpy(), ["id"]).select(late["rule"], "id"))
+    for batch in Table(part.intake.spool).batches(["id", WARNINGS]):
+        said = batch.filter(pl.col(WARNINGS) != "").select("id", WARNINGS).iter_rows()
+        told = [(warning[0], row) for row, text in said for warning in json.loads(text)]
+        found.append(pl.DataFrame(told, schema=PAIRS, orient="row"))
+    return pl.concat(found)
+
+
+def plain(rows: Any, folder: Path) -> pl.DataFrame:
+    """By Great Expectations on one pandas frame."""
+    checkpoint = Checkpoint(folder)
+    asset = checkpoint.source.add_dataframe_asset("plain")
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": rows})
+    complete = {"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]}
+    outcome = batch.validate(checkpoint.suite("plain", suite()), result_format=complete)
+    found = [
+        (result.expectation_config.meta["rule"], index["id"])
+        for result in outcome.results
+        for index in result.result.get("unexpected_index_list") or ()
+    ]
+    return pl.DataFrame(found, schema=PAIRS, orient="row").unique()
+
+
+def stage(rows: pl.DataFrame, folder: Path) -> float:
+    """Seconds that the whole stage takes, from a file on; a second file of ten rows stands for the test split."""
+    texts = rows.select("prompt", "completion")
+    texts.write_ndjson(folder / "rows.jsonl")
+    texts.filter(pl.col("prompt") != " ").head(10).write_ndjson(folder / "test.jsonl")
+    data, task = DataSpec(train="rows.jsonl", test="test.jsonl"), TaskSpec(kind="text")
+    began = time.monotonic()
+    validate(data, task, ValidateSpec(), Workspace(folder / "w"), silent, folder, Local(CORES))
+    return time.monotonic() - began
+
+
+# --- measuring -----------------------------------------------------------------------------------------------
+
+
+def run_side(name: str, count: int, folder: Path) -> None:
+    """Run one side in this process; prints its figures."""
+    rows = make_rows(count)
+    register()
+    if name == "stage":
+        seconds = stage(rows, folder)
+    else:
+        given: Any = rows.to_pandas() if name == "plain" else rows
+        began = time.monotonic()
+        found = (plain if name == "plain" else ours)(given, folder)
+        seconds = time.monotonic() - began
+        found.write_parquet(folder / f"{name}.parquet")
+    workers = CORES * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + workers
+    print(json.dumps({f"{name}_seconds": round(seconds, 2), f"{name}_megabytes": peak // 1024}))
+
+
+def same_verdicts(folder: Path) -> tuple[bool, int]:
+    """Whether both sides name the same rows, ours under rules under which plain names them too; and how many rows."""
+    mine, theirs = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ours", "plain"))
+    beyond = mine.join(theirs, on=["rule", "id"], how="anti").height
+    rows = set(mine["id"])
+    return beyond == 0 and rows == set(theirs["id"]), len(rows)
+
+
+def measure(quick: bool, count: int | None = None) -> dict[str, Any]:
+    """Run all sides, one after the other, and compare; `count` rows instead of the usual ones."""
+    count = count or (QUICK if quick else FULL)
+    figures: dict[str, Any] = {"rows": count}
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("ours", "plain", "stage"):
+            command = [sys.executable, __file__, "--side", name, "--rows", str(count), "--folder", place]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT)
+            figures |= json.loads(done.stdout.splitlines()[-1])
+        figures["same_verdicts"], figures["bad_rows"] = same_verdicts(Path(place))
+    figures["validation_vs_gx"] = round(figures["plain_seconds"] / figures["ours_seconds"], 2)
+    return figures
+
+
+def main() -> None:
+    """Measure, or run one side for `measure`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} rows instead of {FULL:,}")
+    parser.add_argument("--rows", type=int, help="so many rows")
+    parser.add_argument("--side", choices=("ours", "plain", "stage"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        run_side(asked.side, asked.rows, asked.folder)
+    else:
+        print(json.dumps(measure(asked.quick, asked.rows)))
+
+
+if __name__ == "__main__":
+    main()
