@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from posttrain.spec.metrics import METRICS
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.gates import Gate
+from posttrain.spec.sections.mixture import PartSpec
 from posttrain.spec.sections.pipeline import PipelineSpec
 
 _OPENING = """\
@@ -40,14 +41,31 @@ def page() -> str:
     for name, field in top.items():
         if model := _model(field):
             parts.append(f"## `{field.alias or name}`\n\n{_text(model)}\n\n{_table(model.model_fields)}")
-            parts += [_inner(inner) for inner, owner in ((Source, "data"), (Gate, "gates")) if owner == name]
+            parts += _inner(model, field.alias or name, set())
     parts.append(_metrics())
     return "\n".join(parts)
 
 
-def _inner(model: type[BaseModel]) -> str:
-    name = "One source" if model is Source else "One gate"
-    return f"### {name}\n\n{_text(model)}\n\n{_table(model.model_fields)}"
+def _inner(model: type[BaseModel], path: str, told: set[type[BaseModel]]) -> Iterator[str]:
+    """A table for every model that a section's fields are made of, each once."""
+    for name, field in model.model_fields.items():
+        for part in _models(field.annotation):
+            if part in told or (part is Source and path != "data"):
+                continue
+            told.add(part)
+            title = _ONE.get(part, f"`{path}.{name}`")
+            yield f"### {title}\n\n{_text(part)}\n\n{_table(part.model_fields)}"
+            yield from _inner(part, f"{path}.{name}", told)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type is made of: itself, or those among its arguments."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+_ONE: dict[type[BaseModel], str] = {Source: "One source", Gate: "One gate", PartSpec: "One part of the mixture"}
 
 
 def _metrics() -> str:
@@ -76,6 +94,8 @@ def _values(field: FieldInfo) -> str:
         inside = text.split("Literal[", 1)[1].split("]", 1)[0]
         values = ", ".join(f"`{value.strip().strip(chr(39))}`" for value in inside.split(","))
         return f"each of {values}" if text.startswith("dict") else values
+    if _models(field.annotation) and not any(key in text for key in ("Source", "Gate")):
+        return "settings below"
     kind = next((words for key, words in _KINDS.items() if key in text), text)
     bounds = [
         f"{sign} {getattr(each, name):g}" for each in field.metadata for name, sign in _SIGNS if hasattr(each, name)
@@ -99,6 +119,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "its own"
     return (
         "" if value is None or value in ("", [], {}) else f"`{value if isinstance(value, str) else json.dumps(value)}`"
     )
