@@ -26,7 +26,7 @@ BLOCK = 1 << 16
 _SPACE = 32
 _FOLDED = 0x40000
 """No code point from here on is a letter or a digit."""
-_WORD_CHARACTER = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_]")
+_WORD_CHARACTERS = re.compile(r"(?:[\u3040-\u30ff\u3400-\u9fff]|[^\W_])+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +114,18 @@ def _grown(texts: Ragged) -> Ragged:
 
 @lru_cache(maxsize=1)
 def _growth_table() -> tuple[int, np.ndarray]:
-    """The first code point that case-folding turns into several, and into how many it turns each."""
-    sizes = np.array([len(chr(code).casefold()) for code in range(0x10001)], dtype=np.uint8)
-    return int(np.argmax(sizes > 1)), sizes
+    """The first code point that case-folding turns into several; into how many it turns each, the last and others 1."""
+    sizes = np.fromiter(map(len, _folds(0x10000)), np.uint8)
+    return int(np.argmax(sizes > 1)), np.append(sizes, np.uint8(1))
+
+
+def _folds(count: int) -> list[str]:
+    """The first so many code points, each case-folded; a blank for what is no character."""
+    points = np.arange(count, dtype="<u4")
+    points[(points == 10) | (points >> 11 == 0x1B)] = _SPACE  # 10 parts them, and surrogates are no characters
+    spaced = np.full(2 * count, 10, dtype="<u4")
+    spaced[::2] = points
+    return spaced.tobytes().decode("utf-32-le").casefold().split("\n")[:count]
 
 
 def _apart(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -135,11 +144,11 @@ def _alone(values: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _fold_table() -> np.ndarray:
     """Code point -> code point in lower case, or a space for what is part of no word."""
+    single = "".join(fold if len(fold) == 1 else " " for fold in _folds(_FOLDED))
     table = np.full(_FOLDED, _SPACE, dtype=np.uint32)
-    for code in range(_FOLDED - 1):
-        character = chr(code).casefold()
-        if len(character) == 1 and _WORD_CHARACTER.match(character):
-            table[code] = ord(character)
+    values = np.frombuffer(single.encode("utf-32-le"), dtype="<u4")
+    for run in _WORD_CHARACTERS.finditer(single):
+        table[run.start() : run.end()] = values[run.start() : run.end()]
     return table
 
 

@@ -73,8 +73,9 @@ def spread(similarity: float, bins: int) -> float:
 
 def shingled(texts: pl.Series) -> Ragged:
     """The shingles of each text; those of a rejected answer are told apart from the same ones elsewhere."""
-    if not texts.str.contains(REJECTED, literal=True).any():
-        return shingles(folded(codes(texts)))
+    points = codes(texts)
+    if not (points.values == ord(REJECTED)).any():
+        return shingles(folded(points))
     halves = texts.str.splitn(REJECTED, 2).struct.unnest()
     first, second = (shingles(folded(codes(halves[name].fill_null("")))) for name in halves.columns)
     values = np.concatenate((first.values, ~second.values))
