@@ -1,89 +1,15 @@
-"""What no single field can see: paths that leave the project, and sections that contradict each other.
-
-Knows the spec only; whether a file exists is for the data's own checks.
-"""
+"""What no single field can see: sections that contradict each other. Knows the spec only."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from posttrain.spec.document import Place
 from posttrain.spec.metrics import METRICS
-from posttrain.spec.sections.data import REMOTE, Source, shown_address
+from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
-
-_FILES = ("train", "test", "general", "general_held_out", "preference")
-
-
-def escaping_paths(data: Any, root: Path) -> Iterator[tuple[Place, str]]:
-    """Every path of the raw spec that leaves `root`, by name: a link inside the project that leads out is allowed,
-    since only the machine's owner can have made it."""
-    for place, value in _paths(data):
-        if "://" in value and place[0] == "data" and place[1] in _FILES:
-            if reason := _no_source(value):
-                yield place, f"found {shown_address(value)!r}, {reason}; {_cure(place)}"
-        elif reason := _escapes(value, root):
-            yield place, f"found {value!r}, {reason}; {_cure(place)}"
-
-
-def _cure(place: Place) -> str:
-    if place[0] == "resources":
-        return "name a folder inside the project (a link there may lead to another disk)"
-    return "copy or link the file into the project and name it from there, as in data/rows.jsonl"
-
-
-def _no_source(address: str) -> str | None:
-    """Why rows may not be read from an address; None when they may."""
-    parts = urlsplit(address)
-    if parts.scheme not in REMOTE or "::" in address or any(ord(character) < 33 for character in address):
-        return f"which is an address of a kind that is not read, expected {', '.join(REMOTE[:4])}, https, … or a path"
-    if parts.password or (parts.username and parts.scheme in ("http", "https")):
-        return "which holds a password, expected an address without one; give it by the driver's own settings"
-    return None
-
-
-def _escapes(value: str, root: Path) -> str | None:
-    if "://" in value:
-        return "which is an address; expected a file or folder inside the project"
-    if any(ord(character) < 32 for character in value):
-        return "which holds a control character; expected a plain path"
-    if value.startswith("~"):
-        return "which starts from a home folder; expected a path inside the project"
-    if ".." in Path(value).parts:
-        return f"which goes up with '..'; expected a path inside the project ({root})"
-    if Path(value).is_absolute() and not Path(os.path.normpath(value)).is_relative_to(root):
-        return f"which lies outside the project ({root}); expected a path inside it"
-    return None
-
-
-def _paths(data: Any) -> Iterator[tuple[Place, str]]:
-    sections = data if isinstance(data, dict) else {}
-    files = _section(sections, "data")
-    for name in _FILES:
-        several = files.get(name)
-        entries = several if isinstance(several, list) else [several]
-        for index, entry in enumerate(entries):
-            base: Place = ("data", name, index) if isinstance(several, list) else ("data", name)
-            yield from _text((*base, "path") if isinstance(entry, dict) else base, entry)
-    yield from _text(("data", "published"), files.get("published"))
-    yield from _text(("validate", "suite"), _section(sections, "validate").get("suite"))
-    yield from _text(("resources", "workspace"), _section(sections, "resources").get("workspace"))
-
-
-def _section(sections: dict[str, Any], name: str) -> dict[str, Any]:
-    found = sections.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
-    value = value.get("path") if isinstance(value, dict) else value
-    if isinstance(value, str) and value:
-        yield place, value
 
 
 def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:

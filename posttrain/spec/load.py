@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from posttrain.artifacts import digest
 from posttrain.errors import SpecError
-from posttrain.spec.checks import contradictions, escaping_paths
+from posttrain.spec.checks import contradictions
 from posttrain.spec.document import Document, Mistake, Place, parse
 from posttrain.spec.mistakes import describe, dotted
+from posttrain.spec.paths import escaping_paths
 from posttrain.spec.schema import json_schema
 from posttrain.spec.sections.pipeline import PipelineSpec
 

@@ -106,7 +106,10 @@ def _values(field: FieldInfo) -> str:
 _KINDS = {
     "Source": "path, source, or list of them",
     "Gate": "list of gates",
-    "dict[": "metric: number",
+    "dict[str, list": "name: list of texts",
+    "dict[str, str]": "name: text",
+    "dict[": "name: number",
+    "list[str]": "list of texts",
     "bool": "true or false",
     "int": "whole number",
     "float": "number",
