@@ -68,15 +68,16 @@ class VectorFile:
 
 
 class VectorStore:
-    """Vectors by embedder and text, in the file `vectors.sqlite` of a folder. A context manager.
+    """Numbers by what makes them (`digest`) and text, in the file `vectors.sqlite` of a folder. A context manager.
 
-    Several processes may share the file. Raises: `WorkspaceError` when it cannot be used.
+    Each text has `width` numbers of a `kind`. Several processes may share the file.
+    Raises: `WorkspaceError` when it cannot be used.
     """
 
     FILE = "vectors.sqlite"
 
-    def __init__(self, folder: Path, digest: str, width: int) -> None:
-        self.digest, self.width = digest, width
+    def __init__(self, folder: Path, digest: str, width: int, kind: type[np.floating] = np.float16) -> None:
+        self.digest, self.width, self.kind = digest, width, np.dtype(kind)
         self.path = folder / self.FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,17 +100,17 @@ class VectorStore:
         return [hashlib.blake2b(text.encode(), digest_size=16, salt=salt).digest() for text in texts]
 
     def find(self, keys: Sequence[bytes]) -> dict[int, np.ndarray]:
-        """Place among the keys -> vector (float16), for those that are there."""
+        """Place among the keys -> vector, for those that are there."""
         found: dict[int, np.ndarray] = {}
         for place, key in enumerate(keys):
             row = self._connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
-            if row and len(row[0]) == 2 * self.width:
-                found[place] = np.frombuffer(row[0], np.float16)
+            if row and len(row[0]) == self.kind.itemsize * self.width:
+                found[place] = np.frombuffer(row[0], self.kind)
         return found
 
     def add(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
         """Keep vectors; they are on disk when this returns."""
-        rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors.astype(np.float16), strict=True)]
+        rows = [(key, vector.tobytes()) for key, vector in zip(keys, vectors.astype(self.kind), strict=True)]
         try:
             with self._connection:
                 self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
