@@ -42,10 +42,14 @@ class AnnotatorFigures(Frozen):
 
 
 class Agreement(Frozen):
-    """Agreement over a set of rows. `alpha`: 1 perfect, 0 as by chance; None when nothing can be compared."""
+    """Agreement over a set of rows. `alpha`: 1 perfect, 0 as by chance; None when nothing can be compared.
+
+    `same`: share of the pairs of ratings of one row that are equal, whatever chance would have done.
+    """
 
     level: str
     alpha: float | None
+    same: float | None
     rows: int
     rows_rated_twice: int
     ratings: int
@@ -114,11 +118,18 @@ def figures(sketches: Iterable[Sketch], level: Level = "ordinal") -> Agreement:
     return Agreement(
         level=level,
         alpha=alpha(whole, level),
+        same=_same(whole),
         rows=total.rows,
         rows_rated_twice=total.rows_rated_twice,
         ratings=total.ratings,
         annotators=people,
     )
+
+
+def _same(coincidences: pl.DataFrame) -> float | None:
+    weight = float(coincidences["weight"].sum())
+    equal = float(coincidences.filter(pl.col("value") == pl.col("other"))["weight"].sum())
+    return round(equal / weight, 6) if weight else None
 
 
 # --- batches -------------------------------------------------------------------------------------------------

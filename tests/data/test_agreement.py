@@ -61,6 +61,7 @@ def test_by_hand() -> None:
     for level in LEVELS:  # with two neighbouring values all three distances are one number
         found = of({"a": 1, "b": 1}, {"a": 1, "b": 2}, {"a": 2, "b": 2}, level=level)
         assert found.alpha == pytest.approx(4 / 9, abs=1e-6)
+        assert found.same == pytest.approx(2 / 3, abs=1e-6)  # two of three rows
 
 
 def test_levels_differ_by_hand() -> None:
