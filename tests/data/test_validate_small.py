@@ -143,7 +143,7 @@ def test_a_share_that_is_kept_stops_nothing(tmp_path: Path) -> None:
 def test_pairs_are_held_against_their_own_suite(tmp_path: Path) -> None:
     pairs = [{"prompt": f"q{number}", "chosen": f"{GOOD} {number}", "rejected": "No."} for number in range(60)]
     pairs[7]["rejected"] = pairs[7]["chosen"]
-    pairs[9] = {"prompt": "q8", "chosen": "No.", "rejected": f"{GOOD} 8"}  # the other way round than line 9
+    pairs[9] = {"prompt": "q8", "chosen": "No.", "rejected": f"{GOOD} 8"}  # line 9, the other way round
     prompts = [{"prompt": f"q{number}", "completion": f"{GOOD} {number}"} for number in range(3)]
     data = DataSpec(
         train=write(tmp_path / "train.jsonl", prompts),
@@ -152,12 +152,13 @@ def test_pairs_are_held_against_their_own_suite(tmp_path: Path) -> None:
     )
     result = run(tmp_path, data, TEXT, spec=ValidateSpec(max_quarantined=0.1))
     assert aside(result) == [
-        ("preference", "10", "length"),
+        ("preference", "10", "reversed"),
         ("preference", "8", "same_sides"),
+        ("preference", "9", "reversed"),
     ]
     assert result.preference is not None
     kept = read_rows(result.preference)
-    assert len(kept) == 58
+    assert len(kept) == 57
     assert set(kept[0]) >= {"id", "source", "prompt", "chosen", "rejected"}
     assert "completion" not in kept[0]
     assert set(read_rows(result.quarantine)[0]) >= {"completion", "chosen", "rule", "value", "threshold", "twin"}
