@@ -2,7 +2,7 @@
 
 | part | row steps | table steps |
 | --- | --- | --- |
-| train | person, annotators, harm, facts, own steps, contaminated | exact, near, semantic, spot check |
+| train | person, annotators, harm, facts, quality, own steps, contaminated | exact, near, and what the spec asks for |
 | general | person, harm, contaminated | exact, near |
 | preference | person, harm, contaminated | exact |
 | test, general_held_out | none: what is measured stays as it was published | none |
@@ -26,9 +26,12 @@ from posttrain.data.annotators import RATINGS, Annotators
 from posttrain.data.clean import Clean
 from posttrain.data.custom import load_steps
 from posttrain.data.decontaminate import Decontaminate
+from posttrain.data.diversity import Diverse
 from posttrain.data.duplicates import Exact, Near
 from posttrain.data.facts import Facts
 from posttrain.data.harm import Harm
+from posttrain.data.quality import Quality
+from posttrain.data.scores import PerplexityScore, RewardScore
 from posttrain.data.semantic import SemanticDuplicates
 from posttrain.data.sift import Sieve
 from posttrain.data.steps import RowStep, TableStep
@@ -83,7 +86,7 @@ def assemble(
     base: str,
     store: Path,
 ) -> Assembly:
-    """The steps for each part; the folder `store` keeps embeddings from run to run.
+    """The steps for each part; the folder `store` keeps vectors and scores from run to run.
 
     Raises `DataError` for a file of the spec that a step cannot use.
     """
@@ -99,11 +102,11 @@ def assemble(
     sieves = {name: Sieve(clean, finish=own if name == "test" else general) for name in MEASURED}
     near = Near(spec.near_duplicates)
     if "train" in tables:
-        rows = (*person, *_own_row_steps(spec, root, harm, tables), contaminated("train"))
+        rows = (*person, *_own_row_steps(spec, root, harm, tables, store), contaminated("train"))
         compared: tuple[TableStep, ...] = (
             Exact(),
             near,
-            *_own_table_steps(spec, synthetic, verdicts, tables["train"], store),
+            *_own_table_steps(spec, synthetic, verdicts, tables["train"], base, store),
         )
         sieves["train"] = Sieve(clean, rows, compared, own, verdicts)
     if "general" in tables:
@@ -113,23 +116,33 @@ def assemble(
     return Assembly(sieves, task.kind, task.instruction, synthetic.augment)
 
 
-def _own_row_steps(spec: CurateSpec, root: Path, harm: Harm, tables: Mapping[str, Table]) -> Iterator[RowStep]:
+def _own_row_steps(
+    spec: CurateSpec, root: Path, harm: Harm, tables: Mapping[str, Table], store: Path
+) -> Iterator[RowStep]:
     """Steps that the spec's own rows go through, one row at a time."""
     if RATINGS in tables["train"].columns:
         yield Annotators(spec.annotators)
     yield harm
     if spec.facts:
         yield Facts.make(spec.facts, root)
+    if spec.quality:
+        yield Quality.make(spec.quality, root, store / "quality")
     for path in spec.steps:
         yield from load_steps(path, root)
 
 
 def _own_table_steps(
-    spec: CurateSpec, synthetic: SyntheticSpec, verdicts: Verdicts, train: Table, store: Path
+    spec: CurateSpec, synthetic: SyntheticSpec, verdicts: Verdicts, train: Table, base: str, store: Path
 ) -> Iterator[TableStep]:
     """Steps that compare the spec's own rows with each other, after duplicates are gone."""
     if spec.semantic:
-        yield SemanticDuplicates(spec.semantic, str(store))
+        yield SemanticDuplicates(spec.semantic, str(store / "embeddings"))
+    if spec.scores.perplexity:
+        yield PerplexityScore(spec.scores.perplexity, base, str(store / "scores"))
+    if spec.scores.reward:
+        yield RewardScore(spec.scores.reward, str(store / "scores"))
+    if spec.diversity:
+        yield Diverse(spec.diversity, str(store / "embeddings"))
     if "origin" in train.columns:
         yield _spot_check(synthetic, verdicts, train)
 
@@ -148,4 +161,5 @@ def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> S
 def files_of(spec: CurateSpec, root: Path) -> dict[str, str]:
     """Path -> digest of the files that steps read, for the stage's fingerprint; a missing one is found out later."""
     paths = [*spec.steps, *spec.harm.word_lists, *([spec.facts.reference] if spec.facts else [])]
+    paths += [*spec.quality.good, *spec.quality.bad] if spec.quality else []
     return {path: file_digest(root / path) for path in paths if (root / path).is_file()}

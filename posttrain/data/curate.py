@@ -81,13 +81,14 @@ def curate(
         "files": files_of(spec, root),
         "synthetic": {"augment": synthetic.augment, "spot_check": synthetic.spot_check},
         "verdicts": verdicts.digest,
+        "base": base if spec.scores.perplexity and not spec.scores.perplexity.model else "",
     }
     stage = Stage("curate", inputs, CurateResult, code=("posttrain.data",), libraries=("numpy", "polars", "pyarrow"))
 
     def work(partial: Path, final: Path) -> CurateResult:
         progress(0, 6, "reading rows")
         tables = {name: Table(Path(ref.uri)) for name, ref in refs.items() if ref}
-        assembly = assemble(tables, task, spec, synthetic, root, verdicts, base, workspace.root / "embeddings")
+        assembly = assemble(tables, task, spec, synthetic, root, verdicts, base, workspace.root / "models")
         curation = _Curation(tables, assembly, spec, partial, final, engine or Local(), progress)
         return curation.run()
 

@@ -44,7 +44,7 @@ def test_the_schema_is_sound_and_refuses_what_the_loader_refuses() -> None:
 
 def test_every_field_says_what_it_means_and_where_its_default_comes_from() -> None:
     schema = json_schema()
-    parts = [schema, *schema["$defs"].values()]
+    parts = [schema, *(part for name, part in schema["$defs"].items() if name != "JsonValue")]  # pydantic's own
     fields = [(name, field) for part in parts for name, field in part["properties"].items()]
     assert len(fields) > 90
     assert [name for name, field in fields if not field.get("source")] == []

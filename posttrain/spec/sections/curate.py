@@ -6,9 +6,12 @@ from posttrain.artifacts import Frozen
 from posttrain.spec.field import section, setting
 from posttrain.spec.sections.annotators import AnnotatorsSpec
 from posttrain.spec.sections.clean import CleanSpec
+from posttrain.spec.sections.diversity import DiversitySpec
 from posttrain.spec.sections.facts import FactsSpec
 from posttrain.spec.sections.harm import HarmSpec
 from posttrain.spec.sections.mixture import MixtureSpec
+from posttrain.spec.sections.quality import QualitySpec
+from posttrain.spec.sections.scores import ScoresSpec
 from posttrain.spec.sections.semantic import SemanticSpec
 
 
@@ -19,6 +22,10 @@ class CurateSpec(Frozen):
     harm: HarmSpec = section(HarmSpec, "Word lists against harmful answers; unsure hits wait for review.")
     annotators: AnnotatorsSpec = section(AnnotatorsSpec, "Rows with ratings: how good people must find them.")
     facts: FactsSpec | None = setting(None, "Answers checked against a reference table of yours.", source="S3")
+    quality: QualitySpec | None = setting(
+        None, "A classifier of good and bad text, trained from examples of yours.", source="S2"
+    )
+    scores: ScoresSpec = section(ScoresSpec, "Models that judge rows: perplexity, reward.")
     steps: list[str] = setting([], "Python files with steps of your own: functions under @curation_step.")
     near_duplicates: float = setting(
         0.85,
@@ -29,6 +36,9 @@ class CurateSpec(Frozen):
     )
     semantic: SemanticSpec | None = setting(
         None, "Rows that say the same in other words are one row; `semantic: {}` for every default.", source="S3"
+    )
+    diversity: DiversitySpec | None = setting(
+        None, "Keep the rows whose prompts cover the most, and no more than so many.", source="S1, S3"
     )
     decontaminate_ngram: int = setting(
         8,
