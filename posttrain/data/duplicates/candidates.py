@@ -135,14 +135,15 @@ def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
 def _buckets(keys: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Members (in their order) of all keys (uint32) that at least two have, key by key, and how many have each."""
     # One sort of numbers, ten times as fast as an argsort: the key above, the place below.
-    ordered = np.sort((keys.astype(np.uint64) << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64))
-    places = (ordered & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    ordered >>= np.uint64(32)
-    new = np.ones(len(ordered), bool)
-    new[1:] = ordered[1:] != ordered[:-1]
-    sizes = np.diff(np.append(np.flatnonzero(new), len(ordered)))
-    shared = sizes > 1
-    return members[places[np.repeat(shared, sizes)]], sizes[shared]
+    ordered = keys.astype(np.uint64)
+    ordered <<= np.uint64(32)
+    ordered |= np.arange(len(keys), dtype=np.uint32)
+    ordered.sort()
+    same = (ordered[1:] >> np.uint64(32)) == (ordered[:-1] >> np.uint64(32))
+    shared = np.concatenate((same, [False])) | np.concatenate(([False], same))
+    places = (ordered[shared[: len(ordered)]] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    starts = np.flatnonzero(np.concatenate(([True], ~same))[: len(ordered)][shared[: len(ordered)]])
+    return members[places], np.diff(np.append(starts, len(places)))
 
 
 def _telling(

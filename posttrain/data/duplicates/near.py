@@ -151,21 +151,33 @@ def _sketches(
 
 def _twins(found: Similar, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Of each row the first kept row that it is like, -1 for rows that are kept, and their similarity."""
-    twins = np.full(rows, -1, np.int64)
-    likeness = np.zeros(rows)
-    twin_of: dict[int, int] = {}
-    for place, (first, second) in enumerate(zip(found.first.tolist(), found.second.tolist(), strict=True)):
-        if first not in twin_of and second not in twin_of:
-            twin_of[second] = place
-    dropped, places = np.array(list(twin_of), np.int64), np.array(list(twin_of.values()), np.int64)
-    twins[dropped], likeness[dropped] = found.first[places], found.similarity[places]
+    dropped = _dropped(found, rows)
+    to_kept = np.flatnonzero(dropped[found.second] & ~dropped[found.first])
+    second, place = np.unique(found.second[to_kept], return_index=True)  # the first of several: pairs are in order
+    twins, likeness = np.full(rows, -1, np.int64), np.zeros(rows)
+    twins[second], likeness[second] = found.first[to_kept[place]], found.similarity[to_kept[place]]
     return twins, likeness
+
+
+def _dropped(found: Similar, rows: int) -> np.ndarray:
+    """Whether each row is like an earlier one that is kept: as if decided row by row, but many at a time."""
+    first, second = found.first, found.second
+    dropped, undecided = np.zeros(rows, bool), np.zeros(rows, bool)
+    undecided[second] = True
+    while len(first):
+        like_kept = second[~undecided[first] & ~dropped[first]]
+        dropped[like_kept], undecided[like_kept] = True, False
+        still = undecided[first] & undecided[second]  # that the first is decided has been heeded, if it is
+        first, second = first[still], second[still]
+        undecided[:] = False  # of those like no kept row, the ones that wait for nobody stay
+        undecided[second] = True
+    return dropped
 
 
 def _settled(found: Similar) -> np.ndarray:
     """Kept rows by their own number, others -1."""
     rows = len(found.positions)
-    return np.where(_twins(found, rows)[0] < 0, np.arange(rows), -1)
+    return np.where(_dropped(found, rows), -1, np.arange(rows))
 
 
 def _components(found: Similar) -> np.ndarray:

@@ -18,7 +18,7 @@ from posttrain.data.engine import Engine
 
 PAIRS = 4_000
 """Pairs a work item, at most."""
-CHARACTERS = 8_000_000
+CHARACTERS = 2_000_000
 """Characters a work item, about."""
 AT_ONCE = 500
 """Pairs whose shingles fit the processor's cache, about."""
