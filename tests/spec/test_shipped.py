@@ -44,13 +44,14 @@ def test_the_schema_is_sound_and_refuses_what_the_loader_refuses() -> None:
 
 def test_every_field_says_what_it_means_and_where_its_default_comes_from() -> None:
     schema = json_schema()
-    parts = [schema, *(part for name, part in schema["$defs"].items() if name != "JsonValue")]  # pydantic's own
+    parts = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
     fields = [(name, field) for part in parts for name, field in part["properties"].items()]
     assert len(fields) > 90
     assert [name for name, field in fields if not field.get("source")] == []
     # A section may leave its description to the definition that it points to.
     assert [name for name, field in fields if not field.get("description") and "$ref" not in field] == []
-    assert [name for name, part in schema["$defs"].items() if not part.get("description")] == []
+    ours = {name: part for name, part in schema["$defs"].items() if name != "JsonValue"}  # pydantic's own
+    assert [name for name, part in ours.items() if not part.get("description")] == []
 
 
 def test_the_reference_page_is_the_code() -> None:
