@@ -34,9 +34,9 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Pairs to be compared: `codes` = second * texts + first, ascending, int64; and their estimated similarity."""
+    """Pairs to be compared, as second * texts + first, ascending, int64; and their estimated similarity."""
 
-    codes: np.ndarray
+    pairs: np.ndarray
     likeness: np.ndarray
 
     @classmethod
@@ -47,23 +47,23 @@ class Pool:
     @classmethod
     def best(cls, pools: list[Pool], texts: int) -> Pool:
         """Of all these the `KEPT` likeliest pairs of each second text, each once."""
-        codes, places = np.unique(np.concatenate([pool.codes for pool in pools]), return_index=True)
-        every = cls(codes, np.concatenate([pool.likeness for pool in pools])[places])
+        pairs, places = np.unique(np.concatenate([pool.pairs for pool in pools]), return_index=True)
+        every = cls(pairs, np.concatenate([pool.likeness for pool in pools])[places])
         return every.where(every.likeliest(texts, KEPT))
 
     def still(self, numbers: np.ndarray, seen: np.ndarray) -> Pool:
         """The pairs that are still to be compared: texts of two numbers (-1 counts as none), not `seen` (ascending)."""
-        second, first = np.divmod(self.codes, len(numbers))
+        second, first = np.divmod(self.pairs, len(numbers))
         open_ = (numbers[first] >= 0) & (numbers[second] >= 0) & (numbers[first] != numbers[second])
-        return self.where(open_ & ~_among(self.codes, seen))
+        return self.where(open_ & ~_among(self.pairs, seen))
 
     def where(self, kept: np.ndarray) -> Pool:
         """The pairs at these places."""
-        return Pool(self.codes[kept], self.likeness[kept])
+        return Pool(self.pairs[kept], self.likeness[kept])
 
     def likeliest(self, texts: int, count: int) -> np.ndarray:
         """Whether each pair is one of the `count` likeliest of its second text; of pairs as likely, the earlier."""
-        second = self.codes // texts
+        second = self.pairs // texts
         order = np.lexsort((-self.likeness, second))  # stable, and pairs are ascending
         chosen = np.zeros(len(order), bool)
         chosen[order] = np.arange(len(order)) - np.searchsorted(second, second) < count
@@ -95,8 +95,8 @@ class Search:
             first, second = np.minimum(one[wanted], other[wanted]), np.maximum(one[wanted], other[wanted])
             found = Pool(second * texts + first, self.sketches.likeness(first, second, self.bands.bins))
             found = found.where(found.likeness >= least)
-            waiting.append(found.where(~_among(found.codes, seen)))
-            if sum(len(pool.codes) for pool in waiting) > max(WAITING, len(best.codes)):
+            waiting.append(found.where(~_among(found.pairs, seen)))
+            if sum(len(pool.pairs) for pool in waiting) > max(WAITING, len(best.pairs)):
                 best, waiting = Pool.best([best, *waiting], texts), []
         return Pool.best([best, *waiting], texts)
 

@@ -28,7 +28,8 @@ class Near:
     """Drops rows whose Jaccard similarity with an earlier kept row of the same label reaches `threshold`.
 
     Compared are the sets of runs of four characters of the texts reduced to their words (`compared.texts`). 1 keeps
-    near-duplicates. Keeps about 120 bytes a row in memory, and the texts once more on disk while it works.
+    near-duplicates. Keeps about 120 bytes a row in memory at the default (four more for each further band, `Bands.of`),
+    and the texts once more on disk, beside the table, while it works.
     """
 
     threshold: float = 0.85
@@ -94,14 +95,14 @@ def similar(table: Table, threshold: float, engine: Engine, *, labelled: bool, s
         pool = search.find(numbers, sketches.worded, seen=np.zeros(0, np.int64), only_first=True)
         seen, looked_up = np.zeros(0, np.int64), np.zeros(table.rows, bool)
         while True:
-            compared = pool.codes[pool.likeliest(table.rows, TRIES)]
-            seen = np.sort(np.concatenate((seen, compared)))
-            found = _with(found, file, compared, threshold, engine)
+            chosen = pool.pairs[pool.likeliest(table.rows, TRIES)]
+            seen = np.sort(np.concatenate((seen, chosen)))
+            found = _with(found, file, chosen, threshold, engine)
             numbers = np.where(sketches.worded, settle(found), -1)
             # A row that had been settled, and is no more since its twin went, is looked up again.
             fresh, looked_up = (numbers >= 0) & ~looked_up, numbers >= 0
             pool = Pool.best([pool.still(numbers, seen), search.find(numbers, fresh, seen)], table.rows)
-            if not len(pool.codes):
+            if not len(pool.pairs):
                 return found
 
 
@@ -167,9 +168,10 @@ def _dropped(found: Similar, rows: int) -> np.ndarray:
     while len(first):
         like_kept = second[~undecided[first] & ~dropped[first]]
         dropped[like_kept], undecided[like_kept] = True, False
-        still = undecided[first] & undecided[second]  # that the first is decided has been heeded, if it is
+        still = undecided[first] & undecided[second]
         first, second = first[still], second[still]
-        undecided[:] = False  # of those like no kept row, the ones that wait for nobody stay
+        # Whoever is like no kept row, and like no undecided one, is kept.
+        undecided[:] = False
         undecided[second] = True
     return dropped
 
