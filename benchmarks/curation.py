@@ -130,11 +130,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="some thousand rows; figures are rough")
     options.add_argument("--rows", type=int, default=1_000_000, help="rows at full size")
+    options.add_argument("--peer-rows", type=int, default=1_000_000, help="rows at which peers are measured, at most")
     options.add_argument("--corpus", type=Path, default=PROJECT / "data" / "general", help="folder of .jsonl and .txt")
     options.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "curation-peers")
     chosen = options.parse_args()
     sizes = (500, 2_000, 5_000) if chosen.quick else tuple(chosen.rows // part for part in (100, 10, 1))
-    most = dict.fromkeys(PEERS, sizes[0]) if chosen.quick else {name: min(MOST[name], sizes[-1]) for name in PEERS}
+    most = (
+        dict.fromkeys(PEERS, sizes[0])
+        if chosen.quick
+        else {name: min(MOST[name], chosen.peer_rows, chosen.rows) for name in PEERS}
+    )
     for line in missing(chosen.peers):
         print("a peer is left out; to install it:", line)
     pool = sentences(chosen.corpus)
