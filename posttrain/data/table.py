@@ -69,14 +69,14 @@ class Table:
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(size or BATCH, columns=list(columns) if columns is not None else None):
-                    frame = pl.DataFrame(pa.table(batch))
-                    index = pl.int_range(at, at + batch.num_rows, dtype=pl.Int64, eager=True).alias(self.INDEX)
-                    frame = frame.with_columns(index)
+                    here = slice(at, at + batch.num_rows)
+                    at, index = here.stop, np.arange(here.start, here.stop)
                     if self.alive is not None:
-                        frame = frame.filter(pl.Series(self.alive[at : at + batch.num_rows]))
-                    at += batch.num_rows
-                    if frame.height:
-                        yield frame
+                        # By Arrow, which copies what stays: Polars would keep all texts of the batch in memory.
+                        there = self.alive[here]
+                        batch, index = batch.filter(pa.array(there)), index[there]
+                    if batch.num_rows:
+                        yield pl.DataFrame(pa.table(batch)).with_columns(pl.Series(self.INDEX, index, dtype=pl.Int64))
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: the file is gone; run the pipeline again") from error
         except pa.ArrowInvalid as error:
