@@ -1,7 +1,8 @@
 """Data Docs that can be read offline: an index of our own, and a plain style for every page.
 
 Great Expectations' pages load styles, scripts and pictures from the network, and its index even its content. All that
-is taken out: the pages are plain documents, with nothing hidden. Knows nothing of rows.
+is taken out: the pages are plain documents, with nothing hidden. Secrets and personal data are masked, for Data Docs
+are passed around. Knows nothing of rules.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
+
+import polars as pl
+
+from posttrain.data.privacy import masked
 
 STYLE = """<style>
 :root{color-scheme:light dark}
@@ -47,7 +52,8 @@ def finish(folder: Path, lines: Sequence[Line], notes: Sequence[str] = ()) -> Pa
     """Make the Data Docs in `folder` readable offline; the path of the new index page."""
     shutil.rmtree(folder / "static", ignore_errors=True)
     for page in folder.rglob("*.html"):
-        text = _REMOTE.sub("", page.read_text(encoding="utf-8"))
+        lines_shown = pl.Series(_REMOTE.sub("", page.read_text(encoding="utf-8")).split("\n"))
+        text = "\n".join(masked(lines_shown))
         page.write_text(text.replace("<head>", f"<head>{STYLE}", 1), encoding="utf-8")
     index = folder / "index.html"
     index.write_text(_index(folder, lines, notes), encoding="utf-8")

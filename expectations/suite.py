@@ -6,7 +6,7 @@
      "description": "No note to oneself."}
 
 `meta.rule` names the rule under which a row is set aside, `meta.severity` says what becomes of it (quarantine, warn or
-stop; see README.md), `meta.max_share` how many rows may break it before the run stops. A spec outvotes both, by rule.
+stop), `meta.max_share` which share of rows may break it before the run stops. A spec outvotes both, by rule.
 Knows nothing of rows, nor of Great Expectations.
 """
 

@@ -203,6 +203,30 @@ def test_a_restored_row_goes_on_and_is_listed(tmp_path: Path) -> None:
     assert warned == {("rows.jsonl:6", "length"), ("rows.jsonl:9", "duplicate")}
 
 
+def test_secrets_are_set_aside_and_shown_nowhere_but_in_the_quarantine(tmp_path: Path) -> None:
+    token = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    rows = answers(30)
+    rows[3] |= {"prompt": f"use {token}", "completion": f"Use {token} now"}
+    shipped = read_suite(FOLDER / "prompt_completion.json")["expectations"]
+    secrets = next(item for item in shipped if item["meta"]["rule"] == "secrets")
+    result = run(tmp_path, prose(tmp_path, rows), TEXT, spec=ValidateSpec(suite=small_suite(tmp_path, secrets)))
+    assert aside(result) == [("train", "4", "secrets")]
+    assert token in read_rows(result.quarantine)[0]["completion"]
+    assert token not in result.model_dump_json()
+    pages = [page.read_text(encoding="utf-8") for page in Path(result.data_docs).parent.rglob("*.html")]
+    assert any("rows.jsonl:4" in page for page in pages)
+    assert not any(token in page for page in pages)
+
+
+def test_a_column_that_only_one_source_keeps_is_empty_for_the_other(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{**row, "topic": "jazz"} for row in answers(3)])
+    write(tmp_path / "b.jsonl", [{"prompt": "r", "completion": GOOD, "level": "2"}])
+    sources = [{"path": "a.jsonl", "keep": ["topic"]}, {"path": "b.jsonl", "keep": "level"}]
+    data = DataSpec(train=sources, test=write(tmp_path / "test.jsonl", answers(1)))
+    train = read_rows(run(tmp_path, data, TEXT, spec=ValidateSpec(suite=small_suite(tmp_path))).train)
+    assert [(row["topic"], row["level"]) for row in train] == [("jazz", "")] * 3 + [("", "2")]
+
+
 def test_the_task_schema_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "person.json").write_text('{"type": "object", "required": ["name"]}')
     rows = [{"prompt": f"q{number}", "completion": json.dumps({"name": str(number)})} for number in range(30)]

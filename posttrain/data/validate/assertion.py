@@ -38,7 +38,7 @@ class Assertion:
         self.checkpoint, self.split, self.kind = checkpoint, split, kind
         self.name = f"{suite} ({split})"
         self.all = list(book.expectations)
-        checkpoint.suite(self.name, self.all)
+        self._suite = checkpoint.suite(self.name, self.all)
         self.alone = [expectation for expectation in book.without_twin if row_wise(expectation)]
         counted = [
             *(entry.order for entry in book.on_counts),
@@ -52,7 +52,7 @@ class Assertion:
         sample = part.intake.sample
         of = 0 if sample.whole else sample.received
         asked = self.all if sample.whole else self.on_sample
-        suite = self.checkpoint.suite(self.name if not of else f"{self.name} sample", asked)
+        suite = self.checkpoint.suite(f"{self.name} sample", asked) if of else self._suite
         seen = self._seen(part)
 
         def run(name: str, rows: pl.DataFrame) -> list[Broken]:

@@ -89,8 +89,9 @@ class Examine:
             self._settle(batch, rule, self.book.severity(rule), found)
         # Every rule looks at every row, all at the same time; one on a row that is gone by then is left out.
         every = [batch.about(entry.expectation) for entry in self.book.on_rows]
-        for entry, about, found in zip(self.book.on_rows, every, _threads().map(_find, self.book.on_rows, every)):
-            found = batch.still_there(about.placed(found))
+        results = _threads().map(_find, self.book.on_rows, every)
+        for entry, about, result in zip(self.book.on_rows, every, results, strict=True):
+            found = batch.still_there(about.placed(result))
             if entry.expectation.mostly < 1:
                 pending[entry.order], asked[entry.order] = found, int(batch.alive[about.at].sum())
             else:

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from posttrain.data.privacy import masked
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import ROW
 from posttrain.data.table import TableWriter
@@ -48,9 +49,10 @@ class Counts:
 
 
 def in_words(rows: pl.DataFrame) -> str:
-    """The first row: where it is, what was found, what it says."""
+    """The first row: where it is, what was found, what it says; without its secrets, for this goes into reports."""
     first = rows.row(0, named=True)
-    return f"{first['source']}: {first['value']} | {shorten(first.get('prompt', ''))}"
+    prompt = masked(pl.Series([shorten(first.get("prompt", ""))]))[0]
+    return f"{first['source']}: {first['value']} | {prompt}"
 
 
 class Spool:

@@ -19,6 +19,7 @@ import polars as pl
 from posttrain.artifacts import Done, Stage, Workspace, run_stage
 from posttrain.data import load
 from posttrain.data.engine import Engine, Local
+from posttrain.data.formats import TEXTS
 from posttrain.data.validate import refuse
 from posttrain.data.validate.assertion import Assertion, on_counts, settle_whole
 from posttrain.data.validate.examine import PROBLEM, Examine, Examined
@@ -109,7 +110,8 @@ class _Work:
 
     def _through_rules(self, suite: SplitSuite, partial: Path) -> Part:
         split, heeded = suite.split, suite.split in TRAINED_ON
-        examine = ReadAndExamine(Examine(suite.book, split, suite.kind, heeded, self.verdicts))
+        columns = ("id", "source", *TEXTS[suite.row_kind], *load.kept_columns(self.sources[split]))
+        examine = ReadAndExamine(Examine(suite.book, split, suite.kind, heeded, self.verdicts), columns)
         read = self.engine.map(examine, load.blocks(self.sources[split], self.root, split))
         intake = take_in(split, _readable(read), partial, self.progress)
         part = Part(intake, suite.book, heeded, self.verdicts)
@@ -120,13 +122,19 @@ class _Work:
 
 @dataclass(frozen=True)
 class ReadAndExamine:
-    """A block of a file to what the rules say of its rows, and how they could be read."""
+    """A block of a file to what the rules say of its rows, and how they could be read.
+
+    `columns` are those of the split: a source may keep columns that another of its sources does not have.
+    """
 
     examine: Examine
+    columns: tuple[str, ...]
 
     def __call__(self, block: load.Block) -> tuple[pl.DataFrame, Examined]:
         """Parse and examine one block."""
         rows = load.parse(block)
+        lacking = [pl.lit("").alias(name) for name in self.columns if name not in rows.columns]
+        rows = rows.with_columns(lacking).select(*self.columns, *PROBLEM)
         return rows.select("source", *PROBLEM), self.examine(rows)
 
 

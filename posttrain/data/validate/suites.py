@@ -13,6 +13,7 @@ from typing import Any
 
 from expectations.suite import declared, outvoted, read_suite, suite_path
 from posttrain.artifacts import digest, file_digest
+from posttrain.data.formats import RowKind
 from posttrain.data.rules.label import validator
 from posttrain.data.rules.registry import nearest
 from posttrain.data.validate.book import RuleBook
@@ -28,13 +29,14 @@ class SplitSuite:
     """A split's suite: its name, the digest of all that decides it, the task's kind as the split has it, the rules."""
 
     split: str
+    row_kind: RowKind
     name: str
     digest: str
     kind: str
     book: RuleBook
 
 
-def suite_of(split: str, row_kind: str, task: TaskSpec, spec: ValidateSpec, root: Path) -> SplitSuite:
+def suite_of(split: str, row_kind: RowKind, task: TaskSpec, spec: ValidateSpec, root: Path) -> SplitSuite:
     """The suite that the spec names for a split, or that of its kind of row; paths start at `root`.
 
     Raises `DataError` for a suite that does not exist or that is not written as it should be.
@@ -50,7 +52,7 @@ def suite_of(split: str, row_kind: str, task: TaskSpec, spec: ValidateSpec, root
     parameters = {**spec.model_dump(include=set(PARAMETERS)), "kind": kind, "json_schema": schema}
     expectations = outvoted(declared(suite, parameters), spec.severity, spec.max_share)
     decides = digest([file_digest(path), schema])
-    return SplitSuite(split, str(suite["name"]), decides, kind, RuleBook.of(expectations))
+    return SplitSuite(split, row_kind, str(suite["name"]), decides, kind, RuleBook.of(expectations))
 
 
 def task_schema(task: TaskSpec, root: Path) -> dict[str, Any] | None:
