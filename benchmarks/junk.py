@@ -33,6 +33,9 @@ sys.path.insert(0, str(PROJECT))
 JUNK = 0.015
 HELD_OUT = 50
 SHIPPED = [PROJECT / "data" / "general" / name for name in ("train.jsonl.gz", "replay.jsonl.gz")]
+LENGTH = (10, 2000)
+"""Characters of a good chat answer (S3). The corpora have shorter ones, labels mostly, that the length rule is there to
+take; they would hide everything else."""
 COLUMNS = (("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
 
 
@@ -132,13 +135,13 @@ COPIES = (copy, near_copy)
 
 
 def good_rows(paths: Sequence[Path]) -> Iterator[Planted]:
-    """The rows of the files, those with equal texts once."""
+    """The rows of the files whose answers have a chat answer's length, those with equal texts once."""
     seen: set[tuple[str, str]] = set()
     for path in paths:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         for line in content.splitlines():
             prompt, completion = _texts(json.loads(line))
-            if prompt and completion and (prompt, completion) not in seen:
+            if prompt and LENGTH[0] <= len(completion) <= LENGTH[1] and (prompt, completion) not in seen:
                 seen.add((prompt, completion))
                 yield Planted(prompt, completion, path.name)
 
