@@ -24,7 +24,9 @@ from posttrain.data.word_runs import WIDE, Lookup, runs
 SAMPLE = 20_000
 """Training rows, evenly spaced, in which the runs of held-out rows are counted to learn what template text is."""
 COMMON = 0.001
-"""A run of words is template text when more than this share of the sampled rows have it ..."""
+"""A run of words is template text when more than this share of the sampled rows have it ... Of 52,777 rows of public
+prompt collections, 62 % share eight words with one of 700 others of them; 25 % do when template text does not count,
+nearly all of them a passage or a question."""
 COMMON_ROWS = 10
 """... and more than so many that are otherwise unlike each other: thirty copies of a test question are no template."""
 
