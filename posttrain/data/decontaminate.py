@@ -157,15 +157,16 @@ def _common(batches: Sequence[pl.DataFrame], needles: Needles, ngram: int) -> np
 
     Texts whose least hash of a run is the same are likely versions of one text, and count once.
     """
-    lookup, pairs = Lookup(needles.runs), [np.zeros((0, 2), np.uint64)]
+    lookup, pairs = Lookup(needles.runs), [np.zeros(0, np.uint64)]
+    half = np.uint64(32)
     for batch in batches:
         texts = _texts(batch)["text"]
         for some in runs(texts, ngram):
             least = np.full(len(texts), np.iinfo(np.uint64).max)
             np.minimum.at(least, some.texts, some.hashes)
             at, needle = lookup.find(some.hashes)
-            pairs.append(np.unique(np.stack((needle.astype(np.uint64), least[some.texts[at]]), axis=1), axis=0))
-    counts = np.bincount(np.unique(np.concatenate(pairs), axis=0)[:, 0].astype(np.int64), minlength=len(needles.runs))
+            pairs.append(np.unique(needle.astype(np.uint64) << half | least[some.texts[at]] >> half))
+    counts = np.bincount((np.unique(np.concatenate(pairs)) >> half).astype(np.int64), minlength=len(needles.runs))
     return np.asarray(counts > max(COMMON_ROWS, COMMON * sum(batch.height for batch in batches)))
 
 
