@@ -41,10 +41,12 @@ class Mixture:
         return sum(map(len, self.rows.values()))
 
     def text(self) -> str:
-        """In words: each part's rows, its share and what limited it."""
-        return ", ".join(self._part(name) for name in self.rows)
+        """In words: each part's rows, its share and what limited it; parts without a weight too."""
+        return ", ".join(self._part(name) for name in (*self.rows, *sorted(self.available.keys() - self.rows.keys())))
 
     def _part(self, name: str) -> str:
+        if name not in self.rows:
+            return f"{name} 0 of {self.available[name]:,} (no weight)"
         taken, available = len(self.rows[name]), self.available[name]
         share = taken / max(self.total, 1)
         words = f"{name} {taken:,} of {available:,} ({share:.1%}"
@@ -72,7 +74,7 @@ def mix(
     wanted = shares(available, present, temperature)
     taken = quotas(available, present, wanted, total)
     rows = {name: draw(available[name], count, seed, name) for name, count in taken.items()}
-    return Mixture(rows, {name: available[name] for name in present}, wanted)
+    return Mixture(rows, {name: count for name, count in available.items() if count}, wanted)
 
 
 def parts_of(mixture: MixtureSpec, kind: str, general_share: float | None) -> dict[str, PartSpec]:

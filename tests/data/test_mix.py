@@ -129,6 +129,8 @@ def test_the_mixture_says_what_limited_it() -> None:
     assert mixture.total == 400
     assert mixture.text() == "general 300 of 150 (75.0%, 87.5% wanted, 2.0 passes), domain 100 of 100 (25.0%)"
     assert mix({"domain": 0}, parts, 0).text() == ""
+    left_out = mix({"domain": 4, "safety": 9, "general": 1}, {"domain": PartSpec()}, 0)
+    assert left_out.text() == "domain 4 of 4 (100.0%), general 0 of 1 (no weight), safety 0 of 9 (no weight)"
 
 
 def test_default_parts_follow_the_kind_of_task() -> None:

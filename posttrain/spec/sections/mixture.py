@@ -58,7 +58,7 @@ class MixtureSpec(Frozen):
     parts: dict[str, OnePart] = Field(
         default_factory=dict,
         description="Part → weight, or weight with limits. domain and general are the files of data.train and "
-        "data.general; multi_turn (two user turns or more) and safety (refusals, harmful prompts) are found by "
+        "data.general; multi_turn (two user turns or more) and safety (answers that refuse) are found by "
         "looking; any other name, e.g. edge_cases, needs `matches` or `column`. A row belongs to the first part it "
         "fits, in the order written here, domain and general last. Empty: general and domain by "
         "curate.general_share.",
