@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from posttrain.data.rows import Row
-
 
 def validation_rows(groups: pl.Series, clusters: np.ndarray | None, wanted: int, seed: int) -> np.ndarray:
     """Positions of the rows that become validation rows, in random order.
@@ -66,15 +64,6 @@ def joined(clusters: np.ndarray, keys: pl.Series) -> np.ndarray:
     graph = coo_array((np.ones(len(second), bool), edges), shape=(size, size))
     component = np.asarray(connected_components(graph, directed=False)[1], np.int64)
     return np.asarray(component[first])
-
-
-def split(rows: Sequence[Row], validation: int, seed: int, clusters: Mapping[str, str]) -> tuple[list[Row], list[Row]]:
-    """(train, validation) of rows in memory; `clusters` is row id -> cluster, rows without one are by themselves."""
-    groups = pl.Series([row.get("group", "") for row in rows], dtype=pl.String)
-    together = pl.Series([clusters.get(row["id"], row["id"]) for row in rows], dtype=pl.String)
-    found = validation_rows(groups, _codes(together)[0], validation, seed)
-    gone = set(found.tolist())
-    return [row for index, row in enumerate(rows) if index not in gone], [rows[index] for index in found]
 
 
 def _codes(texts: pl.Series) -> tuple[np.ndarray, list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.split import joined, mask, split, validation_rows
+from posttrain.data.split import joined, mask, validation_rows
 
 
 def groups(*counted: tuple[str, int]) -> pl.Series:
@@ -55,9 +55,9 @@ def test_another_seed_is_another_split() -> None:
 
 def test_the_choice_of_a_seed_stays_what_it_was() -> None:
     """A change here changes the splits of every pipeline that has run. Rows 0 and 6, 1 and 7, … are clusters."""
-    rows = [{"id": str(number), "group": "ab"[number % 3 == 0]} for number in range(60)]
-    together = {str(number): str(number % 6) for number in range(12)}
-    assert [row["id"] for row in split(rows, 6, 7, together)[1]] == ["48", "53", "12", "40", "23", "43"]
+    strata = pl.Series(["ab"[number % 3 == 0] for number in range(60)])
+    clusters = np.array([number % 6 if number < 12 else number for number in range(60)])
+    assert validation_rows(strata, clusters, 6, 7).tolist() == [48, 53, 12, 40, 23, 43]
 
 
 def test_a_column_of_the_users_joins_clusters() -> None:
