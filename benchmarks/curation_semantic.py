@@ -5,9 +5,10 @@
 The search: rows of `curation_rows.py` with planted copies, light and heavy, as lexical vectors made beforehand. Both
 sides get them in memory, drop rows at a cosine of 0.85, and are timed from there to the pairs found. What ought to go
 is known: planted pairs whose cosine reaches 0.85. The chain: rows of `data/general`, and paraphrases of some (another
-way of asking, an answer that opens in another way and lacks its last sentence), from texts to findings; both read with all-MiniLM-L6-v2, as
-semhash's own default model (minishlab/potion-base-8M) cannot be had without a network. Each side runs in a process of
-its own, with two threads. Without semhash, only our side is measured; how to install it is printed.
+way of asking, an answer that opens in another way and lacks its last sentence), from texts to findings. Both read with
+all-MiniLM-L6-v2, as semhash's own default model (minishlab/potion-base-8M) cannot be had without a network. Each side
+runs in a process of its own, with two threads. Without semhash, only our side is measured; how to install it is
+printed.
 
 The last line printed is one JSON object:
 

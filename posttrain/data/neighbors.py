@@ -10,7 +10,7 @@ Knows nothing of texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,15 +44,16 @@ class Twins:
     similarity: np.ndarray
 
 
-def settle(vectors: VectorFile, same: np.ndarray, threshold: float, parts: int = 1) -> Twins:
+def settle(vectors: VectorFile, same: np.ndarray, threshold: float, least: Sequence[float] = ()) -> Twins:
     """Go through the rows in order and set aside each that is like one kept before.
 
     Args:
-        vectors: unit vectors; with several `parts`, unit vectors of equal width side by side, as `joined` gives. Two
-            rows are then as like as their least like part.
+        vectors: unit vectors, or several of equal width side by side, as `joined` gives.
         same: a number a row (uint64); only rows of the same number are compared.
+        threshold: the least product of two rows that are alike; of joined vectors it is the mean over their parts.
+        least: for joined vectors, the least product of each part.
     """
-    search = _Search(vectors, same, threshold, parts)
+    search = _Search(vectors, same, threshold, np.array(least or [-1], np.float32))
     twins = Twins(np.full(vectors.rows, -1, np.int64), np.zeros(vectors.rows, np.float32))
     kept = search.lists()
     for block in search.blocks():
@@ -69,7 +70,7 @@ def settle(vectors: VectorFile, same: np.ndarray, threshold: float, parts: int =
 
 def touched(vectors: VectorFile, same: np.ndarray, threshold: float) -> np.ndarray:
     """Which rows are like any other row of the same number (bool), earlier or later, kept or not."""
-    search = _Search(vectors, same, threshold, 1)
+    search = _Search(vectors, same, threshold, np.array([-1], np.float32))
     found = np.zeros(vectors.rows, bool)
     lists = search.lists()
     for block in search.blocks():
@@ -179,7 +180,7 @@ class _Search:
     vectors: VectorFile
     same: np.ndarray
     threshold: float
-    parts: int
+    least: np.ndarray
 
     def lists(self) -> _Lists:
         kind = np.float16 if self.vectors.rows > 1_000_000 else np.float32
@@ -201,25 +202,27 @@ class _Search:
         return second, first, similarity
 
     def confirmed(self, second: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Those pairs of rows that are as like as the threshold demands, and how like they are."""
-        similarity = np.zeros(len(second), np.float32)
+        """Those pairs of rows that are as like as is demanded, and how like they are."""
+        similarity, like = np.zeros(len(second), np.float32), np.zeros(len(second), bool)
         for start in range(0, len(second), PAIRS):
             at = slice(start, start + PAIRS)
-            similarity[at] = self._similarities(second[at], first[at])
-        like = similarity >= self.threshold
+            products = self._products(second[at], first[at])
+            similarity[at] = products.mean(axis=0)
+            like[at] = (similarity[at] >= self.threshold) & (products >= self.least[:, None]).all(axis=0)
         return second[like], first[like], np.minimum(similarity[like], 1)
 
-    def _similarities(self, second: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """How like the rows of each pair are: the product of their least like part."""
+    def _products(self, second: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """The product of each part of the rows of each pair, shape (parts, pairs)."""
         (rows, row), (twins, twin) = (np.unique(found, return_inverse=True) for found in (second, first))
         ones, others = (self._parted(self.vectors.take(found)) for found in (rows, twins))
         if len(rows) * len(twins) <= DENSE * len(second):
-            return np.asarray((ones @ others.transpose(0, 2, 1)).min(axis=0)[row, twin])
-        return np.asarray(np.einsum("pnw,pnw->pn", ones[:, row], others[:, twin]).min(axis=0))
+            return np.asarray((ones @ others.transpose(0, 2, 1))[:, row, twin])
+        return np.asarray(np.einsum("pnw,pnw->pn", ones[:, row], others[:, twin]))
 
     def _parted(self, vectors: np.ndarray) -> np.ndarray:
         """The unit vectors of each part, shape (parts, rows, width of a part)."""
-        return vectors.reshape(len(vectors), self.parts, -1).transpose(1, 0, 2) * np.float32(np.sqrt(self.parts))
+        parts = len(self.least)
+        return vectors.reshape(len(vectors), parts, -1).transpose(1, 0, 2) * np.float32(np.sqrt(parts))
 
     @cached_property
     def directions(self) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Curation step: rows that say the same as an earlier one in other words.
 
-Two rows are alike when their prompts are, and each of their answers: rows that ask different things stay though the
-answer is one, and so do different answers to one question. Answers are embedded only where prompts are alike, which
-is a small part of most data sets. A JSON answer is a label and must be the same (`duplicates.compared`).
+Two rows are alike when their prompts are, and prompts and answers on average, no answer being far below: rows that ask
+different things stay though the answer is one, and so do different answers to one question. Answers are embedded only
+where prompts are alike, which is a small part of most data sets. A JSON answer is a label and must be the same
+(`duplicates.compared`).
 
 Knows nothing of how texts become vectors.
 """
@@ -30,6 +31,9 @@ from posttrain.data.vectors import BATCH, VectorFile, VectorStore, embedded
 from posttrain.spec.sections.semantic import SemanticSpec
 
 NUMBERS = r"\d+(?:[.,]\d+)*"
+ANSWERS = 0.10
+"""How far below the threshold an answer may be, if the prompt makes up for it: paraphrased answers vary more in length
+and order than questions do."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,15 @@ class SemanticDuplicates:
 
     def _twins(self, table: Table, source: Source) -> Twins:
         """Twins among the rows that are there, numbered from 0."""
+        threshold = self.spec.threshold
         same, labelled = self._comparable(table, source.embedder)
         twins = Twins(np.full(len(same), -1, np.int64), np.zeros(len(same), np.float32))
         with source.vectors(table, ["prompt"]) as prompts:
-            alike = np.flatnonzero(touched(prompts, same, self.spec.threshold))
+            alike = np.flatnonzero(touched(prompts, same, threshold))
             for chosen, columns in ((labelled[alike], []), (~labelled[alike], _answers(table))):
                 rows = alike[chosen]
                 with source.beside(prompts, rows, table, columns) as whole:
-                    found = settle(whole, same[rows], self.spec.threshold, 1 + len(columns))
+                    found = settle(whole, same[rows], threshold, [threshold, *[threshold - ANSWERS] * len(columns)])
                 has = found.row >= 0
                 twins.row[rows[has]] = rows[found.row[has]]
                 twins.similarity[rows[has]] = found.similarity[has]

@@ -17,7 +17,8 @@ class SemanticSpec(Frozen):
 
     threshold: float = setting(
         0.85,
-        "Rows are alike when the cosine of their prompts, and of their answers, reaches this.",
+        "Rows are alike when the cosine of their prompts reaches this, and so does the mean over prompt and answers; "
+        "no answer may be more than 0.1 below.",
         source="S3",
         gt=0,
         le=1,
