@@ -91,7 +91,6 @@ def test_what_we_drop_as_near_duplicates_its_authors_dropped_too(tmp_path: Path)
     assert (kept & theirs).sum() / theirs.sum() > 0.99
 
 
-@pytest.mark.xfail(strict=True, reason="a description of tools, the same in many prompts, outweighs what differs")
 def test_a_long_text_that_prompts_share_does_not_make_rows_near_duplicates(tmp_path: Path) -> None:
     _, whole, answers, theirs = published()
     kept = near(whole, answers, 0.85, tmp_path)

@@ -27,19 +27,32 @@ def columns(table: Table) -> list[str]:
 
 
 def batches(table: Table) -> Iterator[pl.DataFrame]:
-    """The rows of a table, in order: what is compared (`text`), what must be equal (`same`), `Table.INDEX`."""
+    """The rows of a table, in order: what is compared (`text`, and of it the `answers`), what must be equal (`same`),
+    `Table.INDEX`."""
     for rows in table.batches(columns(table)):
-        yield rows.select(Table.INDEX, text=texts(rows), same=same(rows))
+        yield rows.select(Table.INDEX, text=texts(rows), answers=answers(rows), same=same(rows))
 
 
 def texts(rows: pl.DataFrame) -> pl.Series:
     """What is compared: the prompt, and with it every answer in prose."""
-    answers = [name for name in ANSWERS if name in rows.columns]
-    whole = [pl.col("prompt")]
-    for name in answers:
-        whole += [pl.lit("\n" + (REJECTED if name == "rejected" else "")), pl.col(name)]
-    labelled = pl.lit(is_labelled(rows))
-    chosen = pl.when(labelled).then(pl.col("prompt")).otherwise(pl.concat_str(whole))
+    return _unless_labelled(rows, pl.concat_str([pl.col("prompt"), *_answers(rows)]))
+
+
+def answers(rows: pl.DataFrame) -> pl.Series:
+    """Every answer in prose; of rows with labels, which are the same, the prompt."""
+    return _unless_labelled(rows, pl.concat_str(_answers(rows) or [pl.col("prompt")]))
+
+
+def _answers(rows: pl.DataFrame) -> list[pl.Expr]:
+    parts: list[pl.Expr] = []
+    for name in ANSWERS:
+        if name in rows.columns:
+            parts += [pl.lit("\n" + (REJECTED if name == "rejected" else "")), pl.col(name)]
+    return parts
+
+
+def _unless_labelled(rows: pl.DataFrame, prose: pl.Expr) -> pl.Series:
+    chosen = pl.when(pl.lit(is_labelled(rows))).then(pl.col("prompt")).otherwise(prose)
     return rows.select(chosen.alias("text")).to_series()
 
 
