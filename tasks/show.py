@@ -69,7 +69,18 @@ def funnel(result: CurateResult, validated: ValidateResult | None = None) -> str
     ]
     image = f"![{drawing.summary(found)}]({drawing.data_uri(drawing.picture(found))})" if found else ""
     head = ("stage", "step", "rows in", "rows out", "of them", "reason")
-    return "\n\n".join([image, table(head, rows), "### Examples", *examples])
+    agreed: list[str] = []
+    if result.agreement:
+        people = agreement_table(result)["agreement"]
+        lines = [list(person.values()) for person in people]
+        agreed = [f"### {result.agreement.text()}", table(list(people[0]), lines)] if people else []
+    return "\n\n".join([image, table(head, rows), *agreed, "### Examples", *examples])
+
+
+def agreement_table(result: CurateResult) -> dict[str, list[dict[str, object]]]:
+    """Annotators' figures as a table for MLflow; nothing when rows have no ratings."""
+    found = result.agreement
+    return {"agreement": [person.model_dump() for person in found.annotators]} if found else {}
 
 
 def distilled(result: DistillResult) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 
 from posttrain.artifacts import DatasetRef, Done, Frozen, Stage, Workspace, run_stage
+from posttrain.data.agreement import Agreement, agreement
+from posttrain.data.annotators import RATINGS
 from posttrain.data.arrange import write_in_order, write_shuffled
 from posttrain.data.assemble import Assembly, assemble, files_of
 from posttrain.data.blend import blend
@@ -42,7 +44,7 @@ class CurateResult(Frozen):
 
     Rows have a `group`: the intent (intent_slots), "general", or "". `dropped` has every column of a row, then rule,
     value, threshold, split, twin and verdict ("drop" or "review"). The funnel counts the rows to train on; its last
-    step adds those of the other parts.
+    step adds those of the other parts. `agreement` is that of the annotators, where rows have ratings.
     """
 
     train: DatasetRef
@@ -52,6 +54,7 @@ class CurateResult(Frozen):
     preference: DatasetRef | None
     dropped: DatasetRef
     funnel: tuple[FunnelStep, ...]
+    agreement: Agreement | None = None
 
 
 def curate(
@@ -110,6 +113,7 @@ class _Curation:
 
     def run(self) -> CurateResult:
         """Everything, in the chart's order."""
+        agreed = self._agreement()
         sifted = self._sift_all()
         domain = sifted["train"]
         self.progress(4, 6, "splitting")
@@ -133,7 +137,18 @@ class _Curation:
         }
         self._clear()
         dropped = self.partial / "dropped.parquet"
-        return CurateResult(**refs, dropped=_ref(dropped, self.final), funnel=tuple(self.funnel.steps))
+        return CurateResult(
+            **refs, dropped=_ref(dropped, self.final), funnel=tuple(self.funnel.steps), agreement=agreed
+        )
+
+    def _agreement(self) -> Agreement | None:
+        """How well the annotators of the rows to train on agree, rows yet to be set aside among them."""
+        level, train = self.spec.annotators.agreement, self.tables["train"]
+        if level == "off" or RATINGS not in train.columns:
+            return None
+        found = agreement(train, self.engine, level)
+        self.funnel.note("agreement", train.rows, train.rows, found.text())
+        return found
 
     def _sift_all(self) -> dict[str, Table]:
         columns = list(dict.fromkeys(name for table in self.tables.values() for name in (*table.columns, GROUP)))

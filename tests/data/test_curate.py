@@ -137,3 +137,41 @@ def test_nothing_left_to_train_on_stops_the_run(tmp_path: Path) -> None:
     valid = validate(data, TASK, ValidateSpec(), Workspace(tmp_path / "w"), silent, tmp_path).result
     with pytest.raises(DataError, match=r"data\.train: 0 rows are left to train on after curation \(clean 1 to 1, .*"):
         curate(valid, TASK, CurateSpec(), Workspace(tmp_path / "w"), silent, tmp_path)
+
+
+def test_ratings_decide_and_the_annotators_agreement_is_told(tmp_path: Path) -> None:
+    """Three people rate ten rows; they agree on all but one, whose mean of 3.7 is below S3's 4.0."""
+    given = [
+        [5, 5, 5],
+        [4, 4, 4],
+        [5, 5, 5],
+        [4, 4, 4],
+        [5, 5, 5],
+        [4, 4, 4],
+        [5, 5, 5],
+        [4, 4, 4],
+        [5, 5, 5],
+        [5, 3, 3],
+    ]
+    rows = [
+        {
+            "prompt": f"How does one fold a paper {thing}?",
+            "completion": f"Begin with a square sheet; the rest of a {thing} follows from the two diagonals.",
+            "ratings": [{"annotator": who, "rating": rating} for who, rating in zip("abc", ratings, strict=True)],
+        }
+        for thing, ratings in zip(
+            ["crane", "boat", "hat", "frog", "plane", "box", "star", "fish", "lily", "swan"], given, strict=True
+        )
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text(json.dumps({"prompt": "Why?", "completion": "Because it is so."}))
+    data, task = DataSpec(train="rows.jsonl", test="test.jsonl"), TaskSpec(kind="text")
+    valid = validate(data, task, ValidateSpec(), Workspace(tmp_path / "w"), silent, tmp_path).result
+    spec = CurateSpec(validation_rows=1, near_duplicates=1)
+    result = curate(valid, task, spec, Workspace(tmp_path / "w"), silent, tmp_path).result
+    (low,) = read_rows(result.dropped)
+    assert (low["rule"], low["source"], low["value"]) == ("annotators", "rows.jsonl:10", "mean 3.67 (5, 3, 3)")
+    assert result.agreement is not None
+    assert result.agreement.rows == 10
+    assert {person.annotator for person in result.agreement.annotators} == {"a", "b", "c"}
+    assert next(step for step in result.funnel if step.step == "agreement").reason.startswith("Krippendorff's alpha 0.")
