@@ -178,8 +178,8 @@ def test_several_mistakes_are_told_at_once(folder: Folder) -> None:
 
 
 def _unusable(folder: Folder) -> None:
-    """Every training row is the same, and too short."""
-    folder.rows("train.jsonl", [{"prompt": "why?", "completion": "so"} for _ in range(20)])
+    """Every training row is UTF-8 that somebody read as Latin-1."""
+    folder.rows("train.jsonl", [{"prompt": "who?", "completion": "My fianc\u00c3\u00a9, she said."} for _ in range(20)])
 
 
 def test_no_rows_left_by_validate(folder: Folder) -> None:
@@ -187,7 +187,7 @@ def test_no_rows_left_by_validate(folder: Folder) -> None:
     before = folder.files()
     done = CliRunner().invoke(app, ["validate", "spec.yaml"])
     assert done.exit_code == 2, done.output
-    _is_one_line(done.stderr, ("data.train", "0 of 20 rows", "length"))
+    _is_one_line(done.stderr, ("data.train", "0 of 20 rows", "encoding"))
     assert folder.files() == before
 
 
@@ -205,7 +205,7 @@ def test_no_rows_left_in_a_real_run(folder: Folder) -> None:
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    _is_one_line(done.stderr, ("data.train", "0 of 20 rows", "length"))
+    _is_one_line(done.stderr, ("data.train", "0 of 20 rows", "encoding"))
     assert folder.files() == before
     assert sorted(path.name for path in folder.root.iterdir() if path.is_dir()) == ["model"]
 
