@@ -1,7 +1,8 @@
 """Rows into their final order: chosen rows of several tables, shuffled, written to one file without holding them all.
 
 An external shuffle: every row knows its place in the result beforehand; rows are dealt to as many temporary files
-as needed for one of them to fit into memory, and each of those is then put in order. Knows nothing of why rows were chosen.
+as needed for one of them to fit into memory, and each of those is then put in order. Knows nothing of why rows were
+chosen.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ def project(root: Path) -> Path:
         (root / name).write_bytes(b"\n".join(lines))
     (root / "steps.py").write_text(
         "from posttrain.data.custom import curation_step\n\n"
-        "@curation_step(reason='asks for jazz')\n"
-        "def jazz(row):\n"
-        "    return 'jazz' if 'jazz' in row['prompt'].lower() else None\n",
+        "@curation_step(reason='asks for a playlist')\n"
+        "def playlist(row):\n"
+        "    return 'playlist' if 'playlist' in row['prompt'].lower() else None\n",
         encoding="utf-8",
     )
     return root
@@ -68,6 +68,6 @@ def test_two_nodes_give_the_same_bytes_as_one_machine(
     for name in ("train", "validation", "test", "dropped"):
         assert getattr(local, name).fingerprint == getattr(ray, name).fingerprint, name
     assert local.funnel == ray.funnel
-    assert {"jazz"} <= {step.step for step in ray.funnel if step.rows_in > step.rows_out}
+    assert {"playlist"} <= {step.step for step in ray.funnel if step.rows_in > step.rows_out}
     assert len(cluster.nodes()) == 2  # type: ignore[attr-defined]
-    assert json.loads(ray.model_dump_json())["train"]["rows"] > 300
+    assert json.loads(ray.model_dump_json())["train"]["rows"] > 200

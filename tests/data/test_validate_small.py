@@ -48,7 +48,7 @@ def run(root: Path, data: DataSpec, task: TaskSpec = TASK, **given: Any) -> Vali
 
 
 def small_suite(root: Path, *more: dict[str, Any]) -> str:
-    """The rules on length (here with quarantine) and on duplicates, and `more`: Great Expectations is quick with few."""
+    """The rules on length (quarantined here) and duplicates, and `more`: Great Expectations is quick with few."""
     shipped = read_suite(FOLDER / "prompt_completion.json")["expectations"]
     few = [item for item in shipped if item["meta"]["rule"] in ("length", "duplicate")]
     few = [{**item, "meta": {"rule": item["meta"]["rule"]}} for item in few]
