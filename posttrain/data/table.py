@@ -105,10 +105,10 @@ class TableWriter:
         self.path = path
         self.columns = tuple(columns)
         self.rows = 0
-        self._waiting: list[pl.DataFrame] = []
+        self._schema = pa.schema([(name, pa.string()) for name in self.columns])
+        self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
-        schema = pa.schema([(name, pa.string()) for name in self.columns])
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
 
     def __enter__(self) -> TableWriter:
         return self
@@ -120,7 +120,8 @@ class TableWriter:
     def write(self, rows: pl.DataFrame) -> None:
         """Add rows."""
         lacking = [pl.lit("").alias(name) for name in self.columns if name not in rows.columns]
-        self._waiting.append(rows.with_columns(lacking).select(self.columns))
+        # As Arrow's plain text, which is a copy: rows picked out of a batch would keep all of its texts in memory.
+        self._waiting.append(rows.with_columns(lacking).select(self.columns).to_arrow().cast(self._schema))
         self._waiting_rows += rows.height
         self.rows += rows.height
         if self._waiting_rows >= self.GROUP:
@@ -129,12 +130,11 @@ class TableWriter:
     def _flush(self, everything: bool) -> None:
         if not self._waiting:
             return
-        frame = pl.concat(self._waiting)
-        while frame.height >= self.GROUP or (everything and frame.height):
-            group = frame.head(self.GROUP).to_arrow().cast(self._writer.schema)
-            self._writer.write_table(group, row_group_size=self.GROUP)
-            frame = frame.slice(self.GROUP)
-        self._waiting, self._waiting_rows = ([frame] if frame.height else []), frame.height
+        table = pa.concat_tables(self._waiting)
+        while table.num_rows >= self.GROUP or (everything and table.num_rows):
+            self._writer.write_table(table.slice(0, self.GROUP).combine_chunks(), row_group_size=self.GROUP)
+            table = table.slice(self.GROUP)
+        self._waiting, self._waiting_rows = ([table.combine_chunks()] if table.num_rows else []), table.num_rows
 
     def ref(self, final: Path) -> DatasetRef:
         """The reference of the closed file, as it will lie in the folder `final`."""
