@@ -49,7 +49,7 @@ from posttrain.artifacts import Workspace  # noqa: E402
 from posttrain.data import load  # noqa: E402
 from posttrain.data.engine import Engine, Local  # noqa: E402
 from posttrain.data.rules import Expectation  # noqa: E402
-from posttrain.data.table import BATCH, Table  # noqa: E402
+from posttrain.data.table import BATCH  # noqa: E402
 from posttrain.data.validate import validate  # noqa: E402
 from posttrain.data.validate.assertion import Assertion  # noqa: E402
 from posttrain.data.validate.book import RuleBook  # noqa: E402
@@ -147,7 +147,7 @@ def ours(rows: pl.DataFrame, folder: Path, expectations: list[Expectation], engi
     found = [pl.read_parquet(part.intake.aside, columns=["rule", "id"])]
     for late in (*part.aside, *part.warned):
         found.append(part.fetch(late["row"].to_numpy(), ["id"]).select(late["rule"], "id"))
-    for batch in Table(part.intake.spool).batches(["id", WARNINGS]):
+    for batch in part.intake.spool.batches(columns=["id", WARNINGS]):
         said = batch.filter(pl.col(WARNINGS) != "").select("id", WARNINGS).iter_rows()
         told = [(warning[0], row) for row, text in said for warning in json.loads(text)]
         found.append(pl.DataFrame(told, schema=PAIRS, orient="row"))

@@ -15,11 +15,11 @@ import polars as pl
 
 from posttrain.data import findings
 from posttrain.data.rules.expectation import Expectation
-from posttrain.data.table import Table
 from posttrain.data.validate.book import RuleBook
 from posttrain.data.validate.examine import STYLE, WARNINGS, styles
-from posttrain.data.validate.sample import ALL, AT, KEPT, RULE
+from posttrain.data.validate.sample import AT, KEPT, RULE
 from posttrain.data.validate.settle import Part
+from posttrain.data.validate.spool import Spool
 from posttrain.errors import DataError
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Assertion:
             part.settle(self.alone[place].rule, self.alone[place].severity, pl.concat(parts))
 
     def _chunks(self, part: Part) -> Iterator[pl.DataFrame]:
-        for rows in Table(part.intake.spool, part.alive).batches(size=ALL):
-            yield rows.rename({Table.INDEX: KEPT}).with_columns(styles(rows, self.kind))
+        for rows in part.intake.spool.batches(part.alive):
+            yield rows.rename({Spool.INDEX: KEPT}).with_columns(styles(rows, self.kind))
 
     def _settle(self, part: Part, broken: Iterable[Broken], seen: pl.DataFrame) -> None:
         """Act on rows that are named under a rule which has not warned of them."""

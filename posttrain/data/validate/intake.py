@@ -6,15 +6,13 @@ Memory holds sketches, findings yet to be settled and a sample; rows lie in two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from posttrain.data.privacy import masked
 from posttrain.data.rows import shorten
@@ -22,7 +20,8 @@ from posttrain.data.rules.registry import ROW
 from posttrain.data.table import TableWriter
 from posttrain.data.validate.examine import WARNINGS, Examined
 from posttrain.data.validate.result import REASON
-from posttrain.data.validate.sample import Sample
+from posttrain.data.validate.sample import Sample, copied
+from posttrain.data.validate.spool import Spool
 from posttrain.progress import Progress
 
 
@@ -55,29 +54,6 @@ def in_words(rows: pl.DataFrame) -> str:
     return f"{first['source']}: {first['value']} | {prompt}"
 
 
-class Spool:
-    """A temporary Parquet file of batches as they come: neither compressed nor indexed, for it is read once. Use as a
-    context manager."""
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.columns = list(columns)
-        self._schema = pa.schema([(name, pa.large_string()) for name in columns])
-        self._writer = pq.ParquetWriter(
-            path, self._schema, compression="none", use_dictionary=False, write_statistics=False
-        )
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def write(self, rows: pl.DataFrame) -> None:
-        """Add rows; what they have beyond the columns is left out."""
-        lacking = [pl.lit("").alias(name) for name in self.columns if name not in rows.columns]
-        self._writer.write_table(rows.with_columns(lacking).select(self.columns).to_arrow().cast(self._schema))
-
-
 @dataclass
 class Intake:
     """A split after the first pass. Positions of rows count those in the spool, from 0.
@@ -87,17 +63,26 @@ class Intake:
     """
 
     split: str
-    spool: Path
-    aside: Path
+    folder: Path
     columns: list[str] = field(default_factory=list)
     received: int = 0
-    kept: int = 0
+    spool: Spool = field(init=False)
     sample: Sample = field(default_factory=lambda: Sample([]))
     counts: Counts = field(default_factory=Counts)
     pending: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
     asked: dict[int, int] = field(default_factory=dict)
     sketches: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
     stopped: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+
+    @property
+    def aside(self) -> Path:
+        """Where the rows lie that the first pass set aside."""
+        return self.folder / f".{self.split}.aside.parquet"
+
+    @property
+    def kept(self) -> int:
+        """Rows that go on for now."""
+        return self.spool.rows
 
     def note(self, batch: Examined) -> None:
         """Take note of the next batch, whose rows are written by `take_in`."""
@@ -115,21 +100,21 @@ class Intake:
         self.sample.add(batch.kept, batch.kept_at + self.received, at, pl.repeat("", batch.kept.height, eager=True))
         self.sample.add(batch.gone, batch.gone_at + self.received, np.full(batch.gone.height, -1), batch.gone["rule"])
         self.received += batch.received
-        self.kept += batch.kept.height
 
 
 def take_in(split: str, batches: Iterable[Examined], folder: Path, progress: Progress) -> Intake:
     """Write the batches of a split to files in `folder`, and keep what later steps need."""
-    intake = Intake(split, folder / f".{split}.spool.parquet", folder / f".{split}.aside.parquet")
+    intake = Intake(split, folder)
     with ExitStack() as stack:
         for batch in batches:
             if not intake.columns:
                 intake.columns = [name for name in batch.kept.columns if name != WARNINGS]
                 intake.sample = Sample([*intake.columns, WARNINGS])
-                spool = stack.enter_context(Spool(intake.spool, [*intake.columns, WARNINGS]))
+                intake.spool = Spool(folder / f".{split}.spool.arrow", [*intake.columns, WARNINGS])
+                stack.enter_context(intake.spool)
                 aside = stack.enter_context(TableWriter(intake.aside, [*intake.columns, *REASON]))
             intake.note(batch)
-            spool.write(batch.kept)
-            aside.write(batch.gone.with_columns(pl.lit(split).alias("split")))
+            intake.spool.write(batch.kept)
+            aside.write(copied(batch.gone.with_columns(pl.lit(split).alias("split"))))
             progress(0, 10, f"reading {split}: {intake.received:,} rows")
     return intake

@@ -16,7 +16,9 @@ from posttrain.data.rows import COLUMNS
 from posttrain.data.table import Table, TableWriter
 from posttrain.data.validate.examine import FOUND, WARNINGS
 from posttrain.data.validate.result import REASON
+from posttrain.data.validate.sample import copied
 from posttrain.data.validate.settle import Part
+from posttrain.data.validate.spool import Spool
 
 
 def write_split(part: Part, partial: Path, final: Path) -> DatasetRef | None:
@@ -29,8 +31,8 @@ def write_split(part: Part, partial: Path, final: Path) -> DatasetRef | None:
     reasons = [*intake.columns, *REASON]
     kept = TableWriter(partial / f"{part.split}.parquet", intake.columns)
     with kept, TableWriter(_late(part), reasons) as gone, TableWriter(_warned(part), reasons) as told:
-        for batch in Table(intake.spool).batches():
-            places = batch[Table.INDEX]
+        for batch in intake.spool.batches():
+            places = batch[Spool.INDEX]
             alive = pl.Series(part.alive[places.to_numpy()])
             kept.write(batch.filter(alive))
             gone.write(_reasoned(batch, _between(aside, places), part.split))
@@ -39,7 +41,7 @@ def write_split(part: Part, partial: Path, final: Path) -> DatasetRef | None:
             told.write(told_of)
             for (rule,), found in told_of.group_by("rule", maintain_order=True):
                 intake.counts.add(str(rule), "warn", found)
-    intake.spool.unlink()
+    intake.spool.path.unlink()
     if not kept.rows:
         kept.path.unlink()
         return None
@@ -71,7 +73,7 @@ def _own_warnings(rows: pl.DataFrame) -> pl.DataFrame:
     said = rows.filter(pl.col(WARNINGS) != "")
     lines = [
         (place, *finding)
-        for place, text in said.select(Table.INDEX, WARNINGS).iter_rows()
+        for place, text in said.select(Spool.INDEX, WARNINGS).iter_rows()
         for finding in json.loads(text)
     ]
     return pl.DataFrame(lines, schema={"row": pl.Int64, **dict.fromkeys(FOUND, pl.String)}, orient="row")
@@ -80,8 +82,8 @@ def _own_warnings(rows: pl.DataFrame) -> pl.DataFrame:
 def _reasoned(rows: pl.DataFrame, found: pl.DataFrame, split: str) -> pl.DataFrame:
     """A line for each finding about one of the rows: the row, then REASON; one line for a row and a rule."""
     found = found.unique(["row", "rule"], keep="first", maintain_order=True)
-    joined = found.join(rows, left_on="row", right_on=Table.INDEX, how="inner", maintain_order="left")
-    return joined.sort("row", maintain_order=True).with_columns(pl.lit(split).alias("split"))
+    joined = found.join(rows, left_on="row", right_on=Spool.INDEX, how="inner", maintain_order="left")
+    return copied(joined.sort("row", maintain_order=True).with_columns(pl.lit(split).alias("split")))
 
 
 def merge(parts: Sequence[Part], partial: Path, final: Path) -> tuple[DatasetRef, DatasetRef]:

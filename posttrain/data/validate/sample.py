@@ -47,7 +47,7 @@ class Sample:
         part = rows.select(pl.col(name) for name in self.columns if name in rows.columns)
         part = part.with_columns(marks)
         if self._line < 2**64:
-            part = _copied(part.filter((pl.col(RULE) != "") | (pl.col(_LOT) < self._line)))
+            part = copied(part.filter((pl.col(RULE) != "") | (pl.col(_LOT) < self._line)))
         self._parts.append(part)
         self._held += part.height
         if self._held > 2 * ALL:
@@ -66,10 +66,10 @@ class Sample:
         others = rows.filter(pl.col(RULE) == "").sort(_LOT, AT).head(OTHERS)
         if others.height == OTHERS:
             self._line = int(others[_LOT].to_numpy().max()) + 1
-        self._parts = [pl.concat([bad, others])]
+        self._parts = [copied(pl.concat([bad, others]))]
         self._held = bad.height + others.height
 
 
-def _copied(rows: pl.DataFrame) -> pl.DataFrame:
+def copied(rows: pl.DataFrame) -> pl.DataFrame:
     """The same rows in memory of their own: a few rows filtered out of a batch would keep all of its texts alive."""
     return pl.DataFrame(rows.to_dict(as_series=False), schema=rows.schema)

@@ -14,7 +14,6 @@ import polars as pl
 from posttrain.data import findings
 from posttrain.data.rules.expectation import Expectation, Severity
 from posttrain.data.rules.registry import OTHER, ROW, TableRule
-from posttrain.data.table import Table
 from posttrain.data.validate.book import RuleBook
 from posttrain.data.validate.examine import FOUND, Restored
 from posttrain.data.validate.intake import Intake
@@ -60,8 +59,8 @@ class Part:
     def fetch(self, positions: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """These rows of the spool, in the order asked for."""
         wanted = np.unique(positions)
-        rows = Table(self.intake.spool).only(wanted).frame(columns)
-        return rows.drop(Table.INDEX)[np.searchsorted(wanted, positions)]
+        rows = pl.concat(self.intake.spool.at(wanted, columns))
+        return rows.select(columns)[np.searchsorted(wanted, positions)]
 
     def settle(self, rule: str, severity: Severity, found: pl.DataFrame) -> None:
         """Act on findings about rows of the spool; those about rows that are gone already do not count.
@@ -91,8 +90,7 @@ class Part:
     def _restored(self, rule: str, positions: np.ndarray) -> pl.Series:
         if self.verdicts is None:
             return pl.repeat(False, len(positions), dtype=pl.Boolean, eager=True)
-        batches = Table(self.intake.spool).only(positions).batches()
-        return pl.concat([self.verdicts.restores(batch, rule) for batch in batches])
+        return pl.concat([self.verdicts.restores(batch, rule) for batch in self.intake.spool.at(positions)])
 
     def _with_row(self, found: pl.DataFrame) -> pl.DataFrame:
         """The findings, the first of them with its source and prompt."""
