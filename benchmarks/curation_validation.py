@@ -6,21 +6,21 @@ Rows are those of `data/general`, taken again and again, each with a number of i
 rule by rule, and some are twins. Each side runs in a process of its own. Its clock runs from rows in memory to the
 names of the bad ones; making the rows and importing Great Expectations are left out on all sides.
 
-- `ours`: `expectations/prompt_completion.json`, by rules over batches in as many processes as there are cores, then by
-  Great Expectations on bad rows and a sample; with Data Docs
+- `ours`: `expectations/prompt_completion.json`, by rules over batches, then by Great Expectations on bad rows and a
+  sample; with Data Docs. In one process, whose threads use the cores: the rows are there already
 - `plain`: the same suite on one pandas frame, with complete results and no Data Docs. What Great Expectations has not
   built in is a function of one value (`per_value.py`), as one writes it with Great Expectations alone. On a tenth of
   the rows, and multiplied by ten: the cost is linear
 - `lent`: as plain, on all rows, but with our vectorised rules inside the expectations
 - `ours_eight`, `plain_eight`: the two ways for eight expectations that Great Expectations has built in, on all rows
-- `stage`: the whole stage as in ours, from a JSONL file to Parquet and Data Docs
+- `stage`: the whole stage, from a JSONL file to Parquet and Data Docs, in as many processes as there are cores
 
 The last line printed is one JSON object:
 
 - `validation_vs_gx`: seconds of plain / ours. `lent_vs_gx`: lent / ours. `eight_vs_gx`: plain_eight / ours_eight
 - `same_verdicts`: whether ours names the same rows as lent, under rules under which lent names them too; likewise for
   the rows that plain saw, and for the eight
-- `rows`, `bad_rows`; `<side>_seconds` and `<side>_megabytes` (peak, with the rows in memory)
+- `rows`, `bad_rows`; `<side>_seconds` and `<side>_megabytes` (peak, with the rows that were made)
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -47,7 +48,7 @@ from expectations.checkpoint import Checkpoint  # noqa: E402
 from expectations.suite import declared, read_suite  # noqa: E402
 from posttrain.artifacts import Workspace  # noqa: E402
 from posttrain.data import load  # noqa: E402
-from posttrain.data.engine import Engine, Local  # noqa: E402
+from posttrain.data.engine import Local  # noqa: E402
 from posttrain.data.rules import Expectation  # noqa: E402
 from posttrain.data.table import BATCH  # noqa: E402
 from posttrain.data.validate import validate  # noqa: E402
@@ -133,14 +134,13 @@ def eight() -> list[Expectation]:
 # --- the sides: (rule, id) of every finding ------------------------------------------------------------------
 
 
-def ours(rows: pl.DataFrame, folder: Path, expectations: list[Expectation], engine: Engine) -> pl.DataFrame:
+def ours(rows: pl.DataFrame, folder: Path, expectations: list[Expectation]) -> pl.DataFrame:
     """By our stage, less reading files and writing what goes on."""
     checkpoint = Checkpoint(folder / "data_docs")
     book = RuleBook.of(expectations)
     assertion = Assertion(checkpoint, "train", "prompt_completion", book, "text")
     batches = (rows.slice(start, BATCH) for start in range(0, rows.height, BATCH))
-    examined = engine.map(Examine(book, "train", "text", True), batches)
-    part = Part(take_in("train", examined, folder, silent), book, True)
+    part = Part(take_in("train", map(Examine(book, "train", "text", True), batches), folder, silent), book, True)
     compare(part)
     assertion.hold(part)
     checkpoint.build_docs()
@@ -157,9 +157,11 @@ def ours(rows: pl.DataFrame, folder: Path, expectations: list[Expectation], engi
 def plain(rows: Any, expectations: list[Expectation]) -> pl.DataFrame:
     """By Great Expectations on one pandas frame."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     made = gx.ExpectationSuite(name="plain")
     for each in expectations:
         kwargs = dict(each.kwargs)
@@ -177,9 +179,8 @@ def plain(rows: Any, expectations: list[Expectation]) -> pl.DataFrame:
 
 def stage(rows: pl.DataFrame, folder: Path) -> float:
     """Seconds that the whole stage takes, from a file on; a second file of ten rows stands for the test split."""
-    texts = rows.select("prompt", "completion")
-    texts.write_ndjson(folder / "rows.jsonl")
-    texts.filter(pl.col("prompt") != " ").head(10).write_ndjson(folder / "test.jsonl")
+    rows.select(TEXTS).write_ndjson(folder / "rows.jsonl")
+    rows.select(TEXTS).filter(pl.col("prompt") != " ").head(10).write_ndjson(folder / "test.jsonl")
     data, task = DataSpec(train="rows.jsonl", test="test.jsonl"), TaskSpec(kind="text")
     began = time.monotonic()
     validate(data, task, ValidateSpec(), Workspace(folder / "w"), silent, folder, Local(CORES))
@@ -206,14 +207,25 @@ def run_side(side: str, count: int, folder: Path) -> None:
     if side == "stage":
         seconds = stage(rows, folder)
     else:
-        engine = Local(CORES if side == "ours" else 1)
-        found = ours(given, folder, expectations, engine) if given is rows else plain(given, expectations)
+        found = ours(given, folder, expectations) if given is rows else plain(given, expectations)
         seconds = time.monotonic() - began
         found.write_parquet(folder / f"{side}.parquet")
-    workers = CORES * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + workers
-    scale = TENTH if side == "plain" else 1
-    print(json.dumps({f"{side}_seconds": round(scale * seconds, 2), f"{side}_megabytes": peak // 1024}))
+    print(json.dumps({f"{side}_seconds": round((TENTH if side == "plain" else 1) * seconds, 2)}))
+
+
+def run_process(command: list[str]) -> tuple[dict[str, Any], int]:
+    """(what the last line of a process says, peak memory in megabytes of it and of all that it starts)."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
+        peak, family = 0, psutil.Process(process.pid)
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                peak = max(peak, sum(one.memory_info().rss for one in [family, *family.children(recursive=True)]))
+            time.sleep(0.2)
+        assert process.stdout is not None
+        said = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed")
+    return json.loads(said.splitlines()[-1]), peak >> 20
 
 
 def same_verdicts(folder: Path, mine: str, theirs: str, rows: set[str] | None = None) -> bool:
@@ -233,8 +245,8 @@ def measure(quick: bool, count: int | None = None) -> dict[str, Any]:
         folder = Path(place)
         for side in SIDES:
             command = [sys.executable, __file__, "--side", side, "--rows", str(count), "--folder", place]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT)
-            figures |= json.loads(done.stdout.splitlines()[-1])
+            said, figures[f"{side}_megabytes"] = run_process(command)
+            figures |= said
         seen = set(make_rows(count)["id"].head(count // TENTH))
         figures["same_verdicts"] = (
             same_verdicts(folder, "ours", "lent")

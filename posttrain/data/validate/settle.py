@@ -59,8 +59,9 @@ class Part:
     def fetch(self, positions: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """These rows of the spool, in the order asked for."""
         wanted = np.unique(positions)
-        rows = pl.concat(self.intake.spool.at(wanted, columns))
-        return rows.select(columns)[np.searchsorted(wanted, positions)]
+        rows = [batch.select(columns) for batch in self.intake.spool.at(wanted, columns)]
+        none = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+        return pl.concat([none, *rows])[np.searchsorted(wanted, positions)]
 
     def settle(self, rule: str, severity: Severity, found: pl.DataFrame) -> None:
         """Act on findings about rows of the spool; those about rows that are gone already do not count.
@@ -85,7 +86,8 @@ class Part:
         self.intake.counts.add(rule, "quarantine", self._with_row(found))
 
     def _warn(self, rule: str, found: pl.DataFrame) -> None:
-        self.warned.append(found.select("row", pl.lit(rule).alias("rule"), *FOUND[1:]))
+        if found.height:
+            self.warned.append(found.select("row", pl.lit(rule).alias("rule"), *FOUND[1:]))
 
     def _restored(self, rule: str, positions: np.ndarray) -> pl.Series:
         if self.verdicts is None:
