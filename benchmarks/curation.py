@@ -3,12 +3,12 @@
     python benchmarks/curation.py [--quick] [--corpus FOLDER] [--peers FOLDER] [--rows 1000000]
 
 The rows are real sentences put together anew, with duplicates, junk and leaks planted (curation_rows.py), so that what
-ought to go is known. A duplicate ought to go when its Jaccard similarity to the row it copies is at least 0.85, counted
-set by set; copies less alike count neither way. Recall: planted pairs of which one row goes / all of them. Precision:
-those / all rows that go, less junk, leaks and copies less alike. All sides get two processes and one file
-of JSON lines, and are timed from the start of their process to its end. A peer that would take more than some forty
-minutes at full size is measured at `MOST` rows; ratios are always at equal rows. Peers that are not installed are left
-out; how to install them is printed. The last line printed is one JSON object:
+ought to go is known. A duplicate ought to go when it is at least 0.85 like the row it copies (Jaccard, as a whole and
+its answer by itself), counted set by set; copies less alike count neither way. Recall: planted pairs of which one row
+goes / all of them. Precision: those / all rows that go, less junk, leaks and copies less alike. All sides get two
+processes and one file of JSON lines, and are timed from the start of their process to its end. A peer that would take
+more than some forty minutes at full size is measured at `MOST` rows; ratios are always at equal rows. Peers are left
+out when they are not installed; how to install them is printed. The last line printed is one JSON object:
 
 - `dedup_vs_data_juicer`, `dedup_vs_text_dedup`: their seconds / ours
 - `dedup_recall`, `dedup_precision`: ours, at the largest size

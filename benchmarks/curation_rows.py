@@ -6,7 +6,7 @@ rows share a sentence now and then, but none is a near-duplicate of another by n
 | kind | share | what |
 | --- | --- | --- |
 | exact | 5 % | a copy in another case, spacing or punctuation |
-| near | 10 % | a copy with one of `EDITS`, light or heavy; its true Jaccard similarity is counted here, set by set |
+| near | 10 % | a copy with one of `EDITS`, light or heavy; how like it truly is, is counted here, set by set |
 | junk | 1.5 % | too short, too long, a loop, bytes that did not decode |
 | leak | 1 % | the prompt of a held-out row, or a run of ten of its words |
 
@@ -37,7 +37,10 @@ Sentences = list[str]
 
 @dataclass(frozen=True)
 class Row:
-    """A row, its kind, what was done to make it; of copies, which row they copy and how like it they truly are."""
+    """A row, its kind, what was done to make it; of copies, which row they copy and how like it they truly are.
+
+    `similarity` is that of the whole rows or that of their answers, whichever is less.
+    """
 
     prompt: str
     completion: str
@@ -126,7 +129,8 @@ class Maker:
         name, edit = chance.choice(list(EDITS.items()))
         strength = chance.choice((0.01, 0.02, 0.04, 0.08))
         after = edit(before, strength, chance, self._pool)
-        return _row(after, "near", name, jaccard(" ".join(before), " ".join(after)))
+        old, new = _row(before, "base"), _row(after, "near", name)
+        return replace(new, similarity=min(jaccard(old.text, new.text), jaccard(old.completion, new.completion)))
 
     def _junk(self, number: int, chance: random.Random) -> Row:
         some = self._drawn(number)
@@ -170,8 +174,8 @@ def _runs(sentence: str) -> set[tuple[str, ...]]:
 
 
 def _row(parts: Sentences, kind: str, made_by: str = "", similarity: float = 0.0) -> Row:
-    first = 2 if len(parts) > 5 else 1
-    return Row(" ".join(parts[:first]), " ".join(parts[first:]), kind, made_by, similarity)
+    """A row whose prompt is the first sentence; an edit may add to its answer and reorder it."""
+    return Row(parts[0], " ".join(parts[1:]), kind, made_by, similarity)
 
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -214,7 +218,7 @@ def _longer(parts: Sentences, strength: float, chance: random.Random, pool: Sent
 
 
 def _reordered(parts: Sentences, strength: float, chance: random.Random, pool: Sentences) -> Sentences:
-    return chance.sample(parts, len(parts))
+    return [parts[0], *chance.sample(parts[1:], len(parts) - 1)]
 
 
 EDITS: dict[str, Callable[[Sentences, float, random.Random, Sentences], Sentences]] = {

@@ -133,6 +133,15 @@ def test_near_compares_prose_with_its_answer_and_rejected_with_rejected(tmp_path
     assert found(Near(0.85), table(tmp_path, swapped, "pairs")) == [(2, "0")]
 
 
+def test_a_passage_that_prompts_share_does_not_make_rows_duplicates(tmp_path: Path) -> None:
+    passage = "wood is used for furniture such as chairs and beds, for tool handles and for cutlery like spoons"
+    answers = ("Chairs and beds.", "Chopsticks and spoons!", "For chairs and beds.")
+    rows = [{"prompt": f"{passage} {number}", "completion": text} for number, text in enumerate(answers)]
+    assert jaccard(f"{passage} 0 {answers[0]}", f"{passage} 2 {answers[2]}") > 0.85 > jaccard(answers[0], answers[2])
+    assert found(Near(0.85), table(tmp_path, rows)) == []
+    assert found(Near(0.7), table(tmp_path, rows)) == [(2, "0")]  # 14 of the 18 runs of " for chairs and beds "
+
+
 def test_a_row_is_compared_with_kept_rows_only(tmp_path: Path) -> None:
     """Windows on one text, each like its neighbors only: the second goes, so the third stays, and drops the fourth."""
     words = [f"{letter}{letter}{other}{letter}" for letter in "abcdefgh" for other in "klmn"]
