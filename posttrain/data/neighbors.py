@@ -58,9 +58,8 @@ def settle(vectors: VectorFile, same: np.ndarray, threshold: float, least: Seque
     kept = search.lists()
     for block in search.blocks():
         before = block.rows.copy()  # a listed row matters only if it comes before this
-        for pairs in kept.candidates(block, before):
-            second, first, similarity = search.confirmed(*pairs)
-            _note(twins, second, first, similarity)
+        for second, first in _gathered(kept.candidates(block, before)):
+            _note(twins, *search.confirmed(second, first))
             before[:] = np.where(twins.row[block.rows] >= 0, twins.row[block.rows], before)
         left = block.only(twins.row[block.rows] < 0)
         _settle_in_order(twins, search.pairs_within(left))
@@ -75,12 +74,10 @@ def touched(vectors: VectorFile, same: np.ndarray, threshold: float) -> np.ndarr
     lists = search.lists()
     for block in search.blocks():
         lists.add(block)
-        for second, first in lists.candidates(block, block.rows):
-            for start in range(0, len(second), PAIRS):
-                one, other = second[start : start + PAIRS], first[start : start + PAIRS]
-                news = ~(found[one] & found[other])
-                for rows in search.confirmed(one[news], other[news])[:2]:
-                    found[rows] = True
+        for second, first in _gathered(lists.candidates(block, block.rows)):
+            news = ~(found[second] & found[first])
+            for rows in search.confirmed(second[news], first[news])[:2]:
+                found[rows] = True
     return found
 
 
@@ -93,8 +90,9 @@ def _note(twins: Twins, second: np.ndarray, first: np.ndarray, similarity: np.nd
     """Each second row's twin is the first of the rows that it is like."""
     order = np.lexsort((first, second))
     rows, at = np.unique(second[order], return_index=True)
-    twins.row[rows] = first[order][at]
-    twins.similarity[rows] = similarity[order][at]
+    at = order[at]
+    news = (twins.row[rows] < 0) | (first[at] < twins.row[rows])
+    twins.row[rows[news]], twins.similarity[rows[news]] = first[at[news]], similarity[at[news]]
 
 
 def _settle_in_order(twins: Twins, pairs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -166,6 +164,19 @@ class _Lists:
                         yield block.rows[one[valid]], other[valid]
 
 
+def _gathered(found: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same pairs, about `PAIRS` at a time: many of few take longer."""
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    for second, first in found:
+        for start in range(0, len(second), PAIRS):
+            waiting.append((second[start : start + PAIRS], first[start : start + PAIRS]))
+            if sum(len(one) for one, _ in waiting) >= PAIRS // 2:
+                yield np.concatenate([one for one, _ in waiting]), np.concatenate([other for _, other in waiting])
+                waiting = []
+    if waiting:
+        yield np.concatenate([one for one, _ in waiting]), np.concatenate([other for _, other in waiting])
+
+
 def _grouped(clusters: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(cluster, places at which it stands) for each cluster."""
     order = np.argsort(clusters, kind="stable")
@@ -196,19 +207,16 @@ class _Search:
         """Pairs (second row, first row, how like they are) among the rows of a block."""
         lists = self.lists()
         lists.add(block)
-        found = [self.confirmed(*pairs) for pairs in lists.candidates(block, block.rows)]
+        found = [self.confirmed(*pairs) for pairs in _gathered(lists.candidates(block, block.rows))]
         empty = self.confirmed(np.zeros(0, np.int64), np.zeros(0, np.int64))
         second, first, similarity = (np.concatenate(part) for part in zip(empty, *found, strict=True))
         return second, first, similarity
 
     def confirmed(self, second: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Those pairs of rows that are as like as is demanded, and how like they are."""
-        similarity, like = np.zeros(len(second), np.float32), np.zeros(len(second), bool)
-        for start in range(0, len(second), PAIRS):
-            at = slice(start, start + PAIRS)
-            products = self._products(second[at], first[at])
-            similarity[at] = products.mean(axis=0)
-            like[at] = (similarity[at] >= self.threshold) & (products >= self.least[:, None]).all(axis=0)
+        products = self._products(second, first) if len(second) else np.zeros((len(self.least), 0), np.float32)
+        similarity = products.mean(axis=0)
+        like = (similarity >= self.threshold) & (products >= self.least[:, None]).all(axis=0)
         return second[like], first[like], np.minimum(similarity[like], 1)
 
     def _products(self, second: np.ndarray, first: np.ndarray) -> np.ndarray:

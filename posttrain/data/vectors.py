@@ -23,6 +23,8 @@ BATCH = 4096
 """Texts that are embedded at a time: enough that texts of like length go together, some tens of seconds of work."""
 BLOCK = 16_384
 """Vectors that are read at a time."""
+MAPPED = 32_768
+"""Vectors that are read before their pages are given back: each may take a page of four kilobytes of our memory."""
 
 
 class VectorFile:
@@ -32,7 +34,7 @@ class VectorFile:
     """
 
     def __init__(self, path: Path, width: int) -> None:
-        self.path, self.width, self.rows = path, width, 0
+        self.path, self.width, self.rows, self._read = path, width, 0, 0
         self._file = path.open("w+b")
         self._map: np.memmap | None = None
 
@@ -63,7 +65,10 @@ class VectorFile:
             self._file.flush()
             self._map = np.memmap(self.path, np.float16, mode="r", shape=(self.rows, self.width))
         found = self._map[rows].astype(np.float32)
-        self._map._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # pages read count as our memory
+        self._read += len(found)
+        if self._read > MAPPED:
+            self._map._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            self._read = 0
         return np.asarray(found)
 
 
