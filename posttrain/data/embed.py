@@ -33,8 +33,9 @@ deviation) for texts that share nothing, and the less the more they share."""
 READING = 1
 """To be raised when texts are read in another way, so that vectors kept on disk are not taken for today's."""
 STEP = 8
-BATCH = 512
-"""Tokens that a sentence model reads at a time, padding included: more is no faster on a processor."""
+BATCH = 256
+"""Tokens that a sentence model reads at a time, padding included: more is no faster on two cores, and a few texts would
+wait for as many rows of padding."""
 
 
 @dataclass(frozen=True)

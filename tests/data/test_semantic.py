@@ -59,12 +59,19 @@ def test_what_only_looks_alike_stays(tmp_path: Path) -> None:
         asked(BREAD, LOAF),
         asked(BREAD_AGAIN, "Buy a bread maker and follow its manual."),  # another answer
         asked("How is a stone oven used?", LOAF),  # another question
-        asked("Tom has 3 apples and buys 4 more apples. How many apples has Tom?", "Tom has some apples now."),
-        asked("Tom has 3 apples and buys 9 more apples. How many apples has Tom?", "Tom has some apples now."),
+    )
+    assert SemanticDuplicates().search(rows, Local()).height == 0
+
+
+def test_prompts_with_other_numbers_stay(tmp_path: Path) -> None:
+    rows = table(
+        tmp_path,
+        asked("Tom has 3 apples and buys 4 more. How many has he?", "He has some apples."),
+        asked("Tom has 3 apples and buys 9 more. How many has he?", "He has some apples."),
     )
     assert SemanticDuplicates().search(rows, Local()).height == 0
     loose = SemanticDuplicates(SemanticSpec(same_numbers=False)).search(rows, Local())
-    assert twins(loose) == {4: "r3"}
+    assert twins(loose) == {1: "r0"}
 
 
 def test_labels_must_be_the_same_and_answers_in_prose_need_not(tmp_path: Path) -> None:
@@ -107,8 +114,8 @@ def test_pairs_are_alike_when_both_of_their_answers_are(tmp_path: Path) -> None:
 def test_rows_that_are_gone_are_no_twins_and_batches_do_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = table(tmp_path, *[asked(BREAD, LOAF), asked(BREAD_AGAIN, LOAF_AGAIN), asked("Sing", "La")] * 2)
-    step = SemanticDuplicates(store=str(tmp_path / "store"))
+    rows = table(tmp_path, *[asked(BREAD, LOAF), asked(f"{BREAD}!", f"{LOAF} Enjoy!"), asked("Sing", "La")] * 2)
+    step = SemanticDuplicates(SemanticSpec(model="lexical"), store=str(tmp_path / "store"))
     assert twins(step.search(rows, Local())) == {1: "r0", 3: "r0", 4: "r0", 5: "r2"}
     monkeypatch.setattr(vectors, "BATCH", 2)
     assert twins(step.search(rows.without([0, 2]), Local())) == {3: "r1", 4: "r1"}
