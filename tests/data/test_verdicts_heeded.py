@@ -22,7 +22,7 @@ from posttrain.spec import CurateSpec, DataSpec, TaskSpec, ValidateSpec
 TASK = TaskSpec(kind="text", instruction="Answer.")
 DATA = DataSpec.model_validate({"train": "train.jsonl", "test": "test.jsonl"})
 CURATE = CurateSpec.model_validate({"validation_rows": 1})
-LENIENT = ValidateSpec.model_validate({"max_quarantined": 0.9})
+LENIENT = ValidateSpec.model_validate({"max_quarantined": 0.9, "severity": {"length": "quarantine"}})
 
 TEXTS = [
     ("What is the capital of France?", "The capital of France is Paris, on the Seine."),

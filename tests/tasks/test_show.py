@@ -36,7 +36,7 @@ def curated() -> CurateResult:
         FunnelStep(step="harm", rows_in=10, rows_out=7, reason="words of a list", examples=(HOSTILE, "second")),
         FunnelStep(step="split", rows_in=7, rows_out=6, reason="1 row kept for validation", examples=()),
     )
-    return CurateResult.model_construct(**dict.fromkeys(CurateResult.model_fields, REF) | {"funnel": steps})
+    return CurateResult.model_construct(**dict.fromkeys(CurateResult.model_fields, REF) | {"funnel": steps, "agreement": None})
 
 
 def test_the_funnel_is_a_picture_a_table_and_examples(validated: ValidateResult, curated: CurateResult) -> None:
