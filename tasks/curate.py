@@ -25,7 +25,11 @@ def curate_rows(run: Run, data: Preparation, validated: ValidateResult) -> Curat
             params=run.spec.curate.model_dump(),
             metrics={"train": result.train.rows, "validation": result.validation.rows, "dropped": result.dropped.rows},
             datasets={"train": result.train, "validation": result.validation, "test": result.test},
-            tables={"funnel": funnel.table(show.steps(result, validated)), **show.agreement_table(result)},
+            tables={
+                "funnel": funnel.table(show.steps(result, validated)),
+                **show.other_funnels_table(result),
+                **show.agreement_table(result),
+            },
         )
     show.artifact("curate", "The data funnel", show.funnel(result, validated))
     return result

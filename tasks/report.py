@@ -114,6 +114,10 @@ def _page(run: Run, rows: CurateResult, outcome: Outcome, promotion: Promotion |
         verdicts=outcome.verdicts,
         rules=tuple(report.RuleRow.model_validate(rule) for rule in validated.rules),
         funnel=tuple(report.FunnelRow.model_validate(step) for step in rows.funnel),
+        other_funnels={
+            part: tuple(report.FunnelRow.model_validate(step) for step in steps)
+            for part, steps in rows.other_funnels.items()
+        },
         curves=tuple(
             report.TrainingCurve.model_validate(
                 {"label": label.upper(), "points": result.curve, "recipe": result.recipe}, from_attributes=True

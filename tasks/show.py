@@ -74,13 +74,31 @@ def funnel(result: CurateResult, validated: ValidateResult | None = None) -> str
         people = agreement_table(result)["agreement"]
         lines = [list(person.values()) for person in people]
         agreed = [f"### {result.agreement.text()}", table(list(people[0]), lines)] if people else []
-    return "\n\n".join([image, table(head, rows), *agreed, "### Examples", *examples])
+    others = [list(step.values()) for step in other_funnels(result)]
+    beside = ["### Other parts", table(("part", "step", "rows in", "rows out", "reason"), others)] if others else []
+    return "\n\n".join([image, table(head, rows), *beside, *agreed, "### Examples", *examples])
+
+
+def other_funnels(result: CurateResult) -> list[dict[str, object]]:
+    """A line for each step that rows beside those to train on went through, and that did or says something."""
+    return [
+        {"part": part, "step": step.step, "rows_in": step.rows_in, "rows_out": step.rows_out, "reason": step.reason}
+        for part, steps in result.other_funnels.items()
+        for step in steps
+        if step.rows_in != step.rows_out or step.step == "length_bias"
+    ]
 
 
 def agreement_table(result: CurateResult) -> dict[str, list[dict[str, object]]]:
     """Annotators' figures as a table for MLflow; nothing when rows have no ratings."""
     found = result.agreement
     return {"agreement": [person.model_dump() for person in found.annotators]} if found else {}
+
+
+def other_funnels_table(result: CurateResult) -> dict[str, list[dict[str, object]]]:
+    """The other parts' steps as a table for MLflow; nothing when there are no other parts."""
+    found = other_funnels(result)
+    return {"other_funnels": found} if found else {}
 
 
 def distilled(result: DistillResult) -> str:

@@ -123,7 +123,9 @@ def full() -> report.ReportInput:
             Verdict(name="release", passed=False, checks=(check,), summary="refused"),
             Verdict(name="after_sft", passed=True, checks=(), summary="passed: the spec demands nothing here"),
         ),
-        rules=(report.RuleRow(rule="encoding", severity="quarantine", rows=15, split="train", example="x.gz:8121"),),
+        rules=(
+            report.RuleRow(rule="encoding", severity="quarantine", rows=15, split="train", examples=("x.gz:8121",)),
+        ),
         funnel=[  # type: ignore[arg-type]  # the stage's own type is copied by its attributes
             FunnelStep(step="exact_duplicates", rows_in=100, rows_out=80, reason="same prompt", examples=("a = b",)),
             FunnelStep(step="mix", rows_in=80, rows_out=84, reason="general rows mixed in", examples=()),
@@ -202,7 +204,7 @@ def rule(name: str, rows: int, **more: str) -> report.RuleRow:
         "severity": "quarantine",
         "rows": rows,
         "split": "train",
-        "example": f"{name}.jsonl:1",
+        "examples": (f"{name}.jsonl:1",),
         **more,
     }
     return report.RuleRow.model_validate(given)
@@ -272,8 +274,11 @@ def test_a_single_row_of_a_million_is_still_drawn() -> None:
 
 
 def test_the_page_draws_the_funnel_with_reasons_and_examples(full: report.ReportInput) -> None:
-    page = Page(report.render(full.model_copy(update={"rules": RULES, "funnel": STEPS})))
+    others = {"preference": (step("clean", 9, 9), step("harm", 9, 7))}
+    page = Page(report.render(full.model_copy(update={"rules": RULES, "funnel": STEPS, "other_funnels": others})))
+    assert "preference clean" not in page.text
     for part in (
+        "preference harm 9 7 why harm",
         "read from the files 1,000",
         "Validation encoding 970 −30 30 set aside",
         "Curation clean 900 why clean",

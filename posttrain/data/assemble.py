@@ -2,7 +2,7 @@
 
 | part | row steps | table steps |
 | --- | --- | --- |
-| train | person, annotators, harm, facts, quality, own steps, contaminated | exact, near, and what the spec asks for |
+| train | person, annotators, harm, facts, quality, own, contaminated | best_of, exact, near, and those of the spec |
 | general | person, harm, contaminated | exact, near |
 | preference | person, harm, contaminated | exact |
 | test, general_held_out | none: what is measured stays as it was published | none |
@@ -35,6 +35,8 @@ from posttrain.data.scores import PerplexityScore, RewardScore
 from posttrain.data.semantic import SemanticDuplicates
 from posttrain.data.sift import Sieve
 from posttrain.data.steps import RowStep, TableStep
+from posttrain.data.synthetic.best_of import BestOf
+from posttrain.data.synthetic.reward_file import load_reward
 from posttrain.data.synthetic.spot_check import SpotCheck
 from posttrain.data.table import Table
 from posttrain.data.verdicts import Person, Verdicts
@@ -104,6 +106,7 @@ def assemble(
     if "train" in tables:
         rows = (*person, *_own_row_steps(spec, root, harm, tables, store), contaminated("train"))
         compared: tuple[TableStep, ...] = (
+            *_best_of(spec, root),
             Exact(),
             near,
             *_own_table_steps(spec, synthetic, verdicts, tables["train"], base, store),
@@ -129,6 +132,12 @@ def _own_row_steps(
         yield Quality.make(spec.quality, root, store / "quality")
     for path in spec.steps:
         yield from load_steps(path, root)
+
+
+def _best_of(spec: CurateSpec, root: Path) -> Iterator[TableStep]:
+    """Before duplicates: of two completions much alike, the better one is to stay, not the earlier one."""
+    if spec.best_of:
+        yield BestOf(load_reward(spec.best_of.reward, root), spec.best_of.at_least, spec.best_of.keep)
 
 
 def _own_table_steps(
@@ -161,5 +170,6 @@ def _spot_check(synthetic: SyntheticSpec, verdicts: Verdicts, train: Table) -> S
 def files_of(spec: CurateSpec, root: Path) -> dict[str, str]:
     """Path -> digest of the files that steps read, for the stage's fingerprint; a missing one is found out later."""
     paths = [*spec.steps, *spec.harm.word_lists, *([spec.facts.reference] if spec.facts else [])]
+    paths += [spec.best_of.reward.rpartition(":")[0]] if spec.best_of else []
     paths += [*spec.quality.good, *spec.quality.bad] if spec.quality else []
     return {path: file_digest(root / path) for path in paths if (root / path).is_file()}

@@ -7,6 +7,7 @@ references, and holds no more than some batches of rows at a time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from posttrain.data.blend import blend
 from posttrain.data.duplicates import clusters
 from posttrain.data.engine import Engine, Local
 from posttrain.data.funnel import Funnel, FunnelStep
+from posttrain.data.preference_rules import LengthBias
 from posttrain.data.rows import shorten
 from posttrain.data.sift import REASON, sift
 from posttrain.data.split import joined, validation_rows
@@ -44,7 +46,8 @@ class CurateResult(Frozen):
 
     Rows have a `group`: the intent (intent_slots), "general", or "". `dropped` has every column of a row, then rule,
     value, threshold, split, twin and verdict ("drop" or "review"). The funnel counts the rows to train on; its last
-    step adds those of the other parts. `agreement` is that of the annotators, where rows have ratings.
+    step adds those of the other parts, whose own steps `other_funnels` counts. `agreement` is that of the annotators,
+    where rows have ratings.
     """
 
     train: DatasetRef
@@ -54,6 +57,7 @@ class CurateResult(Frozen):
     preference: DatasetRef | None
     dropped: DatasetRef
     funnel: tuple[FunnelStep, ...]
+    other_funnels: Mapping[str, tuple[FunnelStep, ...]] = {}
     agreement: Agreement | None = None
 
 
@@ -110,6 +114,7 @@ class _Curation:
     engine: Engine
     progress: Progress
     funnel: Funnel = field(default_factory=Funnel)
+    other_funnels: dict[str, Funnel] = field(default_factory=dict)
 
     def run(self) -> CurateResult:
         """Everything, in the chart's order."""
@@ -138,7 +143,11 @@ class _Curation:
         self._clear()
         dropped = self.partial / "dropped.parquet"
         return CurateResult(
-            **refs, dropped=_ref(dropped, self.final), funnel=tuple(self.funnel.steps), agreement=agreed
+            **refs,
+            dropped=_ref(dropped, self.final),
+            funnel=tuple(self.funnel.steps),
+            other_funnels={name: tuple(funnel.steps) for name, funnel in self.other_funnels.items()},
+            agreement=agreed,
         )
 
     def _agreement(self) -> Agreement | None:
@@ -156,10 +165,18 @@ class _Curation:
         with TableWriter(self.partial / "dropped.parquet", (*columns, *REASON)) as aside:
             for number, (name, table) in enumerate(self.tables.items()):
                 self.progress(1 + 3 * number / len(self.tables), 6, f"sifting {name}")
-                funnel = self.funnel if name == "train" else Funnel()
+                funnel = self.funnel if name == "train" else self.other_funnels.setdefault(name, Funnel())
                 work = self._work(name)
                 sifted[name] = sift(table, name, self.assembly.sieves[name], aside, work, self.engine, funnel)
+        if "preference" in sifted:
+            self._length_bias(sifted["preference"])
         return sifted
+
+    def _length_bias(self, pairs: Table) -> None:
+        """What a judge may learn from pairs without anyone wanting it, noted where their rows are counted."""
+        if {"chosen", "rejected"} <= set(pairs.columns):
+            bias = sum((LengthBias.of(rows) for rows in pairs.batches(["chosen", "rejected"])), LengthBias())
+            self.other_funnels["preference"].note("length_bias", pairs.rows, pairs.rows, bias.text)
 
     def _validation(self, domain: Table) -> np.ndarray:
         """Positions of the validation rows in the domain's file, in random order."""

@@ -72,7 +72,12 @@ class Quality:
     @property
     def reason(self) -> str:
         """What it sets aside, in words."""
-        return f"more like your bad examples than your good ones (classifier, AUC {self.report.auc:.2f})"
+        found = self.report
+        return (
+            "more like your bad examples than your good ones (a classifier that in cross-validation had an AUC of "
+            f"{found.auc:.2f}, {found.auc_low:.2f} to {found.auc_high:.2f}, and would drop {found.caught:.0%} of "
+            f"{found.bad:,} bad examples; {found.precision:.0%} of what it would drop was bad)"
+        )
 
     @classmethod
     def make(cls, spec: QualitySpec, root: Path, store: Path) -> Quality:

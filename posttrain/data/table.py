@@ -67,7 +67,7 @@ class Table:
         """The rows that are there, in order; only these columns, if given. Raises `DataError` for a broken file."""
         at = 0
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:  # else it keeps all it has read
                 for batch in file.iter_batches(size or BATCH, columns=list(columns) if columns is not None else None):
                     here = slice(at, at + batch.num_rows)
                     at, index = here.stop, np.arange(here.start, here.stop)

@@ -39,7 +39,6 @@ class RuleRow(Copied):
     severity: str
     rows: int
     split: str
-    example: str = ""
     examples: tuple[str, ...] = ()
     reason: str = ""
 
@@ -113,6 +112,7 @@ class ReportInput(Frozen):
     preference: str = Field("", description="More on why DPO was run or not, and what it changed")
     rules: tuple[RuleRow, ...] = ()
     funnel: tuple[FunnelRow, ...] = ()
+    other_funnels: dict[str, tuple[FunnelRow, ...]] = Field({}, description="Part of the data → its own steps")
     curves: tuple[TrainingCurve, ...] = ()
     scores: tuple[ScoreLine, ...] = Field((), description="In order of measuring; the last is the final one")
     targets: dict[str, float] = Field({}, description="Metric → the value that the spec asks for")

@@ -70,8 +70,8 @@ def stations(rules: Sequence[RuleRow], funnel: Sequence[FunnelRow], valid: int |
     left = (funnel[0].rows_in if funnel else valid or 0) + sum(rule.rows for rule in ours)
     found: list[Station] = []
     for rule in ours:
-        shown = rule.examples or ((rule.example,) if rule.example else ())
-        found.append(Station("Validation", rule.rule, left, left - rule.rows, 0, rule.reason, shown[:EXAMPLES]))
+        examples = rule.examples[:EXAMPLES]
+        found.append(Station("Validation", rule.rule, left, left - rule.rows, 0, rule.reason, examples))
         left -= rule.rows
     for step in funnel:
         shown = tuple(step.examples[:EXAMPLES])

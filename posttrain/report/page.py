@@ -76,6 +76,12 @@ def render(report: ReportInput) -> str:
             steps=steps,
             stream=draw(steps),
             story=summary(steps),
+            beside=[
+                (part, step)
+                for part, steps_of_part in report.other_funnels.items()
+                for step in steps_of_part
+                if step.rows_in != step.rows_out or step.step == "length_bias"
+            ],
             elsewhere=[rule for rule in report.rules if not (steps and in_funnel(rule))],
             path=path(report),
             preference=preference(report),

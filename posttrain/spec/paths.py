@@ -27,6 +27,7 @@ FILES: tuple[Place, ...] = (
     ("curate", "facts", "reference"),
     ("curate", "quality", "good"),
     ("curate", "quality", "bad"),
+    ("curate", "best_of", "reward"),
     ("synthetic", "distill", "best_of", "reward"),
     ("resources", "workspace"),
 )

@@ -139,6 +139,36 @@ def test_nothing_left_to_train_on_stops_the_run(tmp_path: Path) -> None:
         curate(valid, TASK, CurateSpec(), Workspace(tmp_path / "w"), silent, tmp_path)
 
 
+def test_the_best_completion_of_a_prompt_stays_and_pairs_are_counted(tmp_path: Path) -> None:
+    """By a reward of the user's: the shortest. Of the pairs, both have a longer chosen side; one repeats the other."""
+    words = ["gather", "nectar", "from", "flowers", "and", "let", "it", "thicken", "in", "combs"]
+    prompts = ["How do bees make honey?", "Why is the sky blue at noon?"]
+    rows = [{"prompt": prompt, "completion": " ".join(words[:count])} for prompt in prompts for count in (9, 3, 6)]
+    pair = {"prompt": "Name a large river.", "chosen": "The Nile, in Africa.", "rejected": "I cannot say."}
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, [pair, {**pair, "prompt": "Name a large river!"}])))
+    (tmp_path / "test.jsonl").write_text(
+        json.dumps({"prompt": "What is a lynx?", "completion": "A wild cat of woods."})
+    )
+    (tmp_path / "rewards.py").write_text(
+        "def short(prompts, completions, **columns):\n    return [-len(text) for text in completions]\n"
+    )
+    data = DataSpec(train="rows.jsonl", test="test.jsonl", preference="pairs.jsonl")
+    task = TaskSpec(kind="text")
+    valid = validate(data, task, ValidateSpec(), Workspace(tmp_path / "w"), silent, tmp_path).result
+    spec = CurateSpec.model_validate({"validation_rows": 1, "best_of": {"reward": "rewards.py:short"}})
+    result = curate(valid, task, spec, Workspace(tmp_path / "w"), silent, tmp_path).result
+    left = read_rows(result.train) + read_rows(result.validation)
+    assert {row["source"] for row in left} == {"rows.jsonl:2", "rows.jsonl:5"}
+    gone = {row["source"]: row for row in read_rows(result.dropped)}
+    assert gone["rows.jsonl:1"]["rule"] == "best_of"
+    assert gone["rows.jsonl:1"]["value"] == "reward -48, the best -18"
+    assert gone["pairs.jsonl:2"]["rule"] == "exact_duplicate"
+    steps = {step.step: step for step in result.other_funnels["preference"]}
+    assert steps["exact_duplicate"].rows_out == 1
+    assert steps["length_bias"].reason == "chosen is longer in 100% of 1 pairs (20 to 13 characters)"
+
+
 def test_ratings_decide_and_the_annotators_agreement_is_told(tmp_path: Path) -> None:
     """Three people rate ten rows; they agree on all but one, whose mean of 3.7 is below S3's 4.0."""
     given = [

@@ -76,6 +76,6 @@ def test_another_split_or_configuration_is_another_source(tmp_path: Path) -> Non
 
 
 def test_one_name_may_stand_for_a_list(tmp_path: Path) -> None:
-    source = loaded(tmp_path, "{path: a.jsonl, ratings: score, keep: [topic, group]}")
-    assert (source.ratings, source.keep) == (["score"], ["topic", "group"])
+    source = loaded(tmp_path, "{path: a.jsonl, ratings: score, keep: [topic, customer]}")
+    assert (source.ratings, source.keep) == (["score"], ["topic", "customer"])
     assert "data.train[0].ratings: found 3, expected text or a list" in refused(tmp_path, "{path: a.jsonl, ratings: 3}")

@@ -13,6 +13,7 @@ from posttrain.data.validate import RuleCount, ValidateResult
 from tasks import show
 
 REF = DatasetRef(uri="/w/rows.parquet", fingerprint="f" * 16, rows=1)
+PAIRS = FunnelStep(step="length_bias", rows_in=4, rows_out=4, reason="chosen is longer in 75% of 4 pairs", examples=())
 HOSTILE = "a.jsonl:1: <img src=x onerror=alert(1)> ![x](http://x.invalid/p.png) | *b* `c` | d"
 
 
@@ -20,7 +21,7 @@ HOSTILE = "a.jsonl:1: <img src=x onerror=alert(1)> ![x](http://x.invalid/p.png) 
 def validated() -> ValidateResult:
     counts = [("trimmed", "warn", 9), ("length", "quarantine", 2), ("encoding", "quarantine", 3)]
     rules = [
-        {"rule": rule, "severity": severity, "rows": rows, "split": "train", "example": HOSTILE}
+        {"rule": rule, "severity": severity, "rows": rows, "split": "train", "examples": (HOSTILE,)}
         for rule, severity, rows in counts
     ]
     given = dict.fromkeys(ValidateResult.model_fields, REF)
@@ -36,11 +37,15 @@ def curated() -> CurateResult:
         FunnelStep(step="harm", rows_in=10, rows_out=7, reason="words of a list", examples=(HOSTILE, "second")),
         FunnelStep(step="split", rows_in=7, rows_out=6, reason="1 row kept for validation", examples=()),
     )
-    return CurateResult.model_construct(**dict.fromkeys(CurateResult.model_fields, REF) | {"funnel": steps, "agreement": None})
+    return CurateResult.model_construct(
+        **dict.fromkeys(CurateResult.model_fields, REF)
+        | {"funnel": steps, "agreement": None, "other_funnels": {"preference": (PAIRS,)}}
+    )
 
 
 def test_the_funnel_is_a_picture_a_table_and_examples(validated: ValidateResult, curated: CurateResult) -> None:
     text = show.funnel(curated, validated)
+    assert "| preference | length_bias | 4 | 4 | chosen is longer in 75% of 4 pairs |" in text
     assert "| Validation | length | 15 | 13 | 2 set aside |" in text
     assert "| Validation | encoding | 13 | 10 | 3 set aside |" in text
     assert "| Curation | harm | 10 | 7 | 3 set aside | words of a list |" in text

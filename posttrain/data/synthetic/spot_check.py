@@ -91,8 +91,10 @@ class SpotCheck:
     @property
     def reason(self) -> str:
         """What it sets aside, in words."""
+        rest = "go on all the same" if self.spec.undecided == "keep" else "wait too"
         told = "; ".join(f"{teacher or 'unnamed'}: {found.words}" for teacher, found in self.judgments.items())
-        return f"{self.spec.share:.0%} of the synthetic rows wait for a person's word{'; ' if told else ''}{told}"
+        told = told or f"{judge(0, 0, self.spec.max_rejected).words}, and the other synthetic rows {rest}"
+        return f"{self.spec.share:.0%} of the synthetic rows wait for a person's word; {told}"
 
     def with_verdicts(self, said: Mapping[str, bool], rows: pl.DataFrame) -> SpotCheck:
         """The step with what people said of sampled rows; `rows` has their id and teacher, and may hold others."""

@@ -63,6 +63,10 @@ class RuleBook:
         """Where a rule first stands in the suite; problems of reading come first, whatever the suite."""
         return next((place for place, each in enumerate(self.expectations) if each.rule == rule), -1)
 
+    def reason(self, rule: str) -> str:
+        """What a rule asks of rows, in the suite's words."""
+        return " ".join(dict.fromkeys(each.description for each in self.expectations if each.rule == rule))
+
     def severity(self, rule: str) -> Severity:
         """What becomes of rows that could not be read as they should."""
         return next((each.severity for each in self.expectations if each.rule == rule), "quarantine")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from posttrain.data.funnel import EXAMPLES
 from posttrain.data.privacy import masked
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import ROW
@@ -30,7 +31,7 @@ class Count:
     """How many rows broke a rule, and the first of them in words."""
 
     rows: int = 0
-    example: str = ""
+    examples: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -44,14 +45,19 @@ class Counts:
         if rows.height:
             count = self.by.setdefault((rule, severity), Count())
             count.rows += rows.height
-            count.example = count.example or in_words(rows)
+            count.examples += in_words(rows.head(EXAMPLES - len(count.examples)))
 
 
-def in_words(rows: pl.DataFrame) -> str:
-    """The first row: where it is, what was found, what it says; without its secrets, for this goes into reports."""
-    first = rows.row(0, named=True)
-    prompt = masked(pl.Series([shorten(first.get("prompt", ""))]))[0]
-    return f"{first['source']}: {first['value']} | {prompt}"
+def in_words(rows: pl.DataFrame) -> list[str]:
+    """Each row: where it is, what was found, what it says; without its secrets, for this goes into reports."""
+    if not rows.height:
+        return []
+    prompts = rows["prompt"] if "prompt" in rows.columns else pl.repeat("", rows.height, dtype=pl.String, eager=True)
+    shown = masked(pl.Series([shorten(prompt) for prompt in prompts], dtype=pl.String))
+    return [
+        f"{source}: {value} | {prompt}"
+        for source, value, prompt in zip(rows["source"], rows["value"], shown, strict=True)
+    ]
 
 
 @dataclass

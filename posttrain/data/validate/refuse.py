@@ -15,11 +15,18 @@ from posttrain.errors import DataError
 def counts(part: Part) -> list[RuleCount]:
     """What became of the rows that broke a rule, in the suite's order."""
     found = [
-        RuleCount(rule=rule, severity=severity, rows=count.rows, split=part.split, example=count.example)
+        RuleCount(
+            rule=rule,
+            severity=severity,
+            rows=count.rows,
+            split=part.split,
+            examples=tuple(count.examples),
+            reason=part.book.reason(rule),
+        )
         for (rule, severity), count in part.intake.counts.by.items()
     ]
     found += [
-        RuleCount(rule=rule, severity="warn", rows=0, split=part.split, example=observed)
+        RuleCount(rule=rule, severity="warn", rows=0, split=part.split, examples=(observed,))
         for rule, observed in part.whole_table
     ]
     return sorted(found, key=lambda count: part.book.order(count.rule))

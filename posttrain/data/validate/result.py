@@ -11,13 +11,19 @@ REASON = ("rule", "value", "threshold", "split", "twin")
 
 
 class RuleCount(Frozen):
-    """How many rows of a split broke a rule, what happened to them, and the first of them in words."""
+    """How many rows of a split broke a rule, what happened to them, what the rule asks, and the first ten in words."""
 
     rule: str
     severity: str
     rows: int
     split: str
-    example: str
+    examples: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def example(self) -> str:
+        """The first row, in words; of a rule about the table as a whole, what was found."""
+        return self.examples[0] if self.examples else ""
 
 
 class ValidateResult(Frozen):

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from posttrain.data import findings
+from posttrain.data.funnel import EXAMPLES
 from posttrain.data.rules.expectation import Expectation, Severity
 from posttrain.data.rules.registry import OTHER, ROW, TableRule
 from posttrain.data.validate.book import RuleBook
@@ -95,10 +96,11 @@ class Part:
         return pl.concat([self.verdicts.restores(batch, rule) for batch in self.intake.spool.at(positions)])
 
     def _with_row(self, found: pl.DataFrame) -> pl.DataFrame:
-        """The findings, the first of them with its source and prompt."""
+        """The findings, the first of them with their sources and prompts."""
         columns = [name for name in ("source", "prompt") if name in self.intake.columns]
-        first = self.fetch(found["row"].head(1).to_numpy(), columns)
-        return found.with_columns(pl.lit(first[name][0]).alias(name) for name in columns)
+        first = self.fetch(found["row"].head(EXAMPLES).to_numpy(), columns)
+        rest = first.clear(found.height - first.height)
+        return pl.concat([found, pl.concat([first, rest])], how="horizontal")
 
     def stop(self, rule: str, rows: pl.DataFrame, count: int) -> DataError:
         """What is said when a rule of severity stop is broken."""

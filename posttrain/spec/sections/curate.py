@@ -5,6 +5,7 @@ from __future__ import annotations
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import section, setting
 from posttrain.spec.sections.annotators import AnnotatorsSpec
+from posttrain.spec.sections.best_of import BestOfSpec
 from posttrain.spec.sections.clean import CleanSpec
 from posttrain.spec.sections.diversity import DiversitySpec
 from posttrain.spec.sections.facts import FactsSpec
@@ -27,6 +28,9 @@ class CurateSpec(Frozen):
     )
     scores: ScoresSpec = section(ScoresSpec, "Models that judge rows: perplexity, reward.")
     steps: list[str] = setting([], "Python files with steps of your own: functions under @curation_step.")
+    best_of: BestOfSpec | None = setting(
+        None, "Files with several completions of one prompt: keep the best by a reward function.", source="S1"
+    )
     near_duplicates: float = setting(
         0.85,
         "Rows whose Jaccard similarity (found by MinHash, then counted) reaches this are one row; 1 keeps them.",

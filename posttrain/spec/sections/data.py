@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, field_validator
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, setting
@@ -20,6 +20,9 @@ Format = Literal[
     "auto", "prompt_completion", "messages", "alpaca", "sharegpt", "intent_slots", "text",
     "preference", "comparison", "unpaired", "rating",
 ]  # fmt: skip
+
+OURS = ("id", "source", "rule", "value", "threshold", "split", "twin", "verdict", "group", "problem", "problem_rule")
+"""Columns that rows are given on their way; a column of the user's may not have these names."""
 
 
 def shown_address(url: str) -> str:
@@ -63,6 +66,17 @@ class Source(Frozen):
     ratings: Names = setting([], "Column, or columns, of the annotators' ratings.", source="S3")
     annotator: str | None = setting(None, "Column of the annotator, where each line holds one rating.", source="S3")
     keep: Names = setting([], "Further columns to keep with each row, as text.")
+
+    @field_validator("keep")
+    @classmethod
+    def _free_names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name in OURS:
+                raise ValueError(
+                    f"found {name!r}, a name of Posttrain's own columns ({', '.join(OURS)}); expected another; "
+                    "rename the column in the file"
+                )
+        return names
 
     @property
     def remote(self) -> bool:

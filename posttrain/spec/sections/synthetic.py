@@ -10,6 +10,7 @@ from pydantic import FiniteFloat, JsonValue, field_validator, model_validator
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, section, setting
+from posttrain.spec.sections.best_of import BestOfSpec
 from posttrain.spec.sections.data import Sources
 
 STEP_BY_STEP = "Think step by step, then give the answer after ####."
@@ -120,20 +121,6 @@ class TeacherSpec(Frozen):
         limits = {"max_tokens": self.max_tokens, **self.extra}
         known = [limits.get(name) for name in ("max_tokens", "max_completion_tokens")]
         return max((value for value in known if isinstance(value, int) and value > 0), default=None)
-
-
-class BestOfSpec(Frozen):
-    """Of several completions of one prompt, the best by a reward function (rejection sampling)."""
-
-    reward: str = required(
-        "FILE.py:FUNCTION inside the project; called as TRL does, (prompts, completions, **columns) -> list[float].",
-        pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$",
-        examples=["rewards.py:correct"],
-    )
-    at_least: FiniteFloat | None = setting(
-        None, "A prompt whose best completion is rewarded less than this loses all of them.", source="S1"
-    )
-    keep: int = setting(1, "Completions kept for a prompt.", source="S1", ge=1)
 
 
 class DistillSpec(Frozen):
