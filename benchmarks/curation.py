@@ -101,8 +101,8 @@ class Measured:
 
 def leaks(measured: Measured, pool: list[str]) -> dict[str, float]:
     """Decontamination of the rows against the held-out ones: recall and precision on planted leaks."""
-    from posttrain.data.decontaminate import Decontaminate
     from posttrain.data.engine import Local
+    from posttrain.data.steps.decontaminate import Decontaminate
     from posttrain.data.table import Table, TableWriter
 
     held_out = pl.DataFrame(Maker(pool, measured.count).held_out(), schema=["prompt", "completion"], orient="row")

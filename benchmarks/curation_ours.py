@@ -17,8 +17,6 @@ from pathlib import Path
 
 import polars as pl
 
-from posttrain.data.clean import Clean
-from posttrain.data.duplicates import Exact, Near
 from posttrain.data.engine import Engine, Local
 from posttrain.data.funnel import Funnel
 from posttrain.data.load import blocks, parse
@@ -26,6 +24,8 @@ from posttrain.data.rules.prose import DistinctWordRatio, ProseLength, Readable
 from posttrain.data.rules.registry import RowRule
 from posttrain.data.sift import REASON, Sieve, sift
 from posttrain.data.steps import TableStep
+from posttrain.data.steps.clean import Clean
+from posttrain.data.steps.duplicates import Exact, Near
 from posttrain.data.table import Table, TableWriter
 from posttrain.spec.sections.data import Source
 

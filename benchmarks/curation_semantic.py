@@ -42,7 +42,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "benchmarks")]
 
 from curation_rows import Maker, sentences  # noqa: E402
 
-from posttrain.data.embed import MINILM, Embedder, lexical_vectors  # noqa: E402
+from posttrain.data.embedding.embed import MINILM, Embedder, lexical_vectors  # noqa: E402
 
 THRESHOLD = 0.85
 PEERS = Path.home() / ".cache" / "curation-peers"
@@ -118,8 +118,8 @@ def _cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 def search_ours(folder: Path) -> tuple[float, Pairs]:
     """Our search, its temporary file included."""
-    from posttrain.data.neighbors import settle
-    from posttrain.data.vectors import VectorFile
+    from posttrain.data.embedding.neighbors import settle
+    from posttrain.data.embedding.vectors import VectorFile
 
     vectors = np.load(folder / "vectors.npy")
     began = time.monotonic()
@@ -187,7 +187,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 def chain_ours(folder: Path) -> tuple[float, Pairs]:
     """The curation step, with nothing stored from before."""
     from posttrain.data.engine import Local
-    from posttrain.data.semantic import SemanticDuplicates
+    from posttrain.data.steps.semantic import SemanticDuplicates
     from posttrain.data.table import Table, TableWriter
     from posttrain.spec.sections.semantic import SemanticSpec
 

@@ -175,7 +175,7 @@ def run(rows: Sequence[Planted], test: Sequence[Planted], settings: Sequence[str
     from posttrain.artifacts import Workspace
     from posttrain.data.curate import curate
     from posttrain.data.parquet import read_rows
-    from posttrain.data.text import key
+    from posttrain.data.text.words import key
     from posttrain.data.validate import validate
     from posttrain.progress import silent
     from posttrain.spec import CurateSpec, DataSpec, TaskSpec, ValidateSpec

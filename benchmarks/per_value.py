@@ -27,7 +27,8 @@ from great_expectations.expectations.metrics.map_metric_provider.multicolumn_map
     MulticolumnMapMetricProvider,
 )
 
-from posttrain.data import privacy, prose, text
+from posttrain.data.text import privacy, prose
+from posttrain.data.text import words as text
 
 WINDOW, RUN = 50, 4
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from posttrain.data.privacy import masked
+from posttrain.data.text.privacy import masked
 
 STYLE = """<style>
 :root{color-scheme:light dark}

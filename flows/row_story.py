@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from posttrain.data.account import Reason, Story
-from posttrain.data.row_verdict import EVERY
+from posttrain.data.account.row_verdict import EVERY
+from posttrain.data.account.story import Reason, Story
 
 LONGEST = 1_500
 """Characters of a text that are shown; of a twin's, a third."""

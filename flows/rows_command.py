@@ -18,11 +18,12 @@ from flows.display import make_console
 from flows.row_story import STYLES, hint, safe
 from posttrain import preflight
 from posttrain import spec as specs
-from posttrain.data import account, outputs, review, row_verdict
-from posttrain.data.outputs import DataStages
-from posttrain.data.row_verdict import EVERY, RowVerdict
+from posttrain.data.account import outputs, review, row_verdict
+from posttrain.data.account import story as account
+from posttrain.data.account.outputs import DataStages
+from posttrain.data.account.row_verdict import EVERY, RowVerdict
+from posttrain.data.account.verdicts import PERSON, Verdicts
 from posttrain.data.rows import shorten
-from posttrain.data.verdicts import PERSON, Verdicts
 from posttrain.errors import DataError
 
 EXAMPLES = 10

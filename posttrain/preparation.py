@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posttrain.artifacts import DatasetRef, Done, Workspace
+from posttrain.data.account.row_verdict import beside
+from posttrain.data.account.verdicts import Verdicts
 from posttrain.data.curate import CurateResult, curate
 from posttrain.data.engine import Engine, open_engine
-from posttrain.data.row_verdict import beside
 from posttrain.data.synthetic.stage import DistillResult
 from posttrain.data.synthetic.stage import run as run_distill
 from posttrain.data.validate import ValidateResult, validate
-from posttrain.data.verdicts import Verdicts
 from posttrain.preflight import Checked
 from posttrain.progress import Progress, silent
 from posttrain.spec import PipelineSpec, Source

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
-from posttrain.data.outputs import DataStages
+from posttrain.data.account.outputs import DataStages
 from posttrain.data.table import TableWriter
 from posttrain.spec import CurateSpec, ValidateSpec
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from openai_server import Reply, Request, Server
 
-from posttrain.data.row_verdict import RowVerdict, add, beside, content, now
+from posttrain.data.account.row_verdict import RowVerdict, add, beside, content, now
 from posttrain.preflight import check
 from posttrain.preparation import Preparation
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 
-from posttrain.data import labels
 from posttrain.data.files import row_count
 from posttrain.data.formats import RowKind
 from posttrain.data.formats.rating_lines import by_answer
 from posttrain.data.load import Block, parse, refusing_unreadable
 from posttrain.data.rows import Row, shorten
 from posttrain.data.sources import PLAIN_TEXT, Reading, reading, settings
+from posttrain.data.text import labels
 from posttrain.errors import DataError
 from posttrain.spec.sections.data import DataSpec, Source
 from posttrain.spec.sections.task import TaskSpec

@@ -1,28 +1,10 @@
-"""Rows in Parquet: how data lies between stages. Every column is a string. Knows nothing of what rows mean."""
+"""All rows of a stage at once, for tasks whose rows fit in memory; `table.py` reads and writes streams of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-
-from posttrain.artifacts import DatasetRef, file_digest
-from posttrain.data.rows import COLUMNS, Row
+from posttrain.artifacts import DatasetRef
+from posttrain.data.rows import Row
 from posttrain.errors import DataError
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, str]], final: Path, extra: Iterable[str] = ()) -> DatasetRef:
-    """Write rows to `path`; the reference points at the file of the same name in `final`.
-
-    The columns are `COLUMNS`, then `extra`, then any other in the order of appearance; what a row lacks is "".
-    The same rows give the same bytes.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = list(dict.fromkeys([*COLUMNS, *extra, *(name for row in rows for name in row)]))
-    table = pa.table({name: pa.array([row.get(name, "") for row in rows], pa.string()) for name in columns})
-    pq.write_table(table, path, compression="zstd")
-    return DatasetRef(uri=str(final / path.name), fingerprint=file_digest(path), rows=len(rows))
 
 
 def read_rows(ref: DatasetRef) -> list[Row]:

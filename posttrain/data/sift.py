@@ -26,7 +26,7 @@ REASON = ("rule", "value", "threshold", "split", "twin", "verdict")
 
 
 class Said(Protocol):
-    """What people have said (`posttrain.data.verdicts.Verdicts`)."""
+    """What people have said (`posttrain.data.account.verdicts.Verdicts`)."""
 
     def edited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows, with the new texts of those that somebody edited."""
@@ -36,7 +36,7 @@ class Said(Protocol):
 
 
 class Changer(Protocol):
-    """A step that tidies rows and drops none (`posttrain.data.clean.Clean`)."""
+    """A step that tidies rows and drops none (`posttrain.data.steps.clean.Clean`)."""
 
     def apply(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows, tidied, and findings about those that changed."""

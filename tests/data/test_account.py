@@ -21,9 +21,9 @@ from stage_folders import (
 )
 
 from posttrain.artifacts import Workspace
-from posttrain.data.account import Story, why
-from posttrain.data.outputs import DataStages, counts, find_stages, set_aside
-from posttrain.data.row_verdict import RowVerdict, content
+from posttrain.data.account.outputs import DataStages, counts, find_stages, set_aside
+from posttrain.data.account.row_verdict import RowVerdict, content
+from posttrain.data.account.story import Story, why
 from posttrain.errors import DataError
 from posttrain.spec import CurateSpec, DataSpec, ValidateSpec
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.agreement import Agreement, Level, agreement, figures, sketch
 from posttrain.data.engine import Local
+from posttrain.data.steps.agreement import Agreement, Level, agreement, figures, sketch
 from posttrain.data.table import Table, TableWriter
 from posttrain.errors import DataError
 

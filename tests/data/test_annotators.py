@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from posttrain.data.annotators import Annotators
+from posttrain.data.steps.annotators import Annotators
 from posttrain.errors import DataError
 from posttrain.spec.sections.annotators import AnnotatorsSpec
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from posttrain.data.blend import Blend, blend
+from posttrain.data.curate.blend import Blend, blend
 from posttrain.data.table import Table, TableWriter
 from posttrain.spec import CurateSpec
 

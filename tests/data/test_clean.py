@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 import pytest
 
-from posttrain.data.clean import Clean
+from posttrain.data.steps.clean import Clean
 from posttrain.spec.sections.clean import CleanSpec
 
 

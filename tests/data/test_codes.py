@@ -1,4 +1,4 @@
-"""Texts as arrays say what `text.py` says of them, text by text."""
+"""Texts as arrays say what `words.py` says of them, text by text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.codes import Ragged, blocks, codes, distinct_word_shares, folded, shingles, words
-from posttrain.data.text import distinct_word_share, key
-from posttrain.data.text import words as words_of
+from posttrain.data.text.codes import Ragged, blocks, codes, distinct_word_shares, folded, shingles, words
+from posttrain.data.text.words import distinct_word_share, key
+from posttrain.data.text.words import words as words_of
 
 PIECES = (
     *"aB zZ09_-.,!?\n\t",

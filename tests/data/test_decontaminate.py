@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.decontaminate import Decontaminate
+from posttrain.data.steps.decontaminate import Decontaminate
 from posttrain.data.table import Table, TableWriter
-from posttrain.data.text import words
-from posttrain.data.word_runs import Lookup, runs
+from posttrain.data.text.word_runs import Lookup, runs
+from posttrain.data.text.words import words
 
 
 def table(path: Path, rows: list[dict[str, str]]) -> Table:

@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data import diversity
-from posttrain.data.diversity import Diverse, farthest, select
+from posttrain.data.embedding.vectors import VectorFile
 from posttrain.data.engine import Local
-from posttrain.data.steps import TableStep
+from posttrain.data.steps import TableStep, diversity
+from posttrain.data.steps.diversity import Diverse, farthest, select
 from posttrain.data.table import Table, TableWriter
-from posttrain.data.vectors import VectorFile
 from posttrain.spec.sections.diversity import DiversitySpec
 
 WEATHER = ["weather in Rome today", "weather in Rome tomorrow", "weather in Rome", "weather today in Rome"]

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.codes import Ragged, mixed
-from posttrain.data.duplicates import Exact, Near, clusters
-from posttrain.data.duplicates.sketch import Bands, minima, sketch, spread
 from posttrain.data.engine import Local
+from posttrain.data.steps.duplicates import Exact, Near, clusters
+from posttrain.data.steps.duplicates.sketch import Bands, minima, sketch, spread
 from posttrain.data.table import Table, TableWriter
-from posttrain.data.text import key
+from posttrain.data.text.codes import Ragged, mixed
+from posttrain.data.text.words import key
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posttrain.data import pretrained
-from posttrain.data.embed import AUTO, LEXICAL, WIDTH, Embedder, lexical_vectors, mostly_latin, tokens, unit
+from posttrain.data.embedding import pretrained
+from posttrain.data.embedding.embed import AUTO, LEXICAL, WIDTH, Embedder, lexical_vectors, mostly_latin, tokens, unit
+from posttrain.data.embedding.pretrained import MINILM, folder_of, loaded
+from posttrain.data.embedding.vectors import VectorFile, VectorStore, embedded
 from posttrain.data.engine import Local
-from posttrain.data.pretrained import MINILM, folder_of, loaded
-from posttrain.data.vectors import VectorFile, VectorStore, embedded
 from posttrain.errors import ModelError
 
 BREAD = ["How do I bake bread at home?", "What is the way to bake bread at home?"]

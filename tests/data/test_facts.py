@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from posttrain.data.fact_values import dates, names, numbers
-from posttrain.data.facts import Facts
+from posttrain.data.steps.fact_values import dates, names, numbers
+from posttrain.data.steps.facts import Facts
 from posttrain.errors import DataError
 from posttrain.spec.sections.facts import FactsSpec
 

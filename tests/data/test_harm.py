@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from posttrain.data.harm import Harm, refuses
+from posttrain.data.steps.harm import Harm, refuses
 from posttrain.errors import DataError
 from posttrain.spec.sections.harm import HarmSpec
 

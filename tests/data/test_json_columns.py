@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from posttrain.data.json_columns import decoded
+from posttrain.data.text.json_columns import decoded
 
 SHAPE = pl.List(pl.Struct({"role": pl.String}))
 

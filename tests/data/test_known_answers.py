@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.agreement import figures, sketch
-from posttrain.data.duplicates import Near
 from posttrain.data.engine import Local
+from posttrain.data.steps.agreement import figures, sketch
+from posttrain.data.steps.duplicates import Near
 from posttrain.data.table import Table, TableWriter
 
 # --- XSTest: how two people labelled the 356 answers of Llama 2 (1 full compliance, 2 full refusal, 3 partial refusal)

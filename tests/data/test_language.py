@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from posttrain.data.language import language_problems, languages
+from posttrain.data.text.language import language_problems, languages
 from posttrain.errors import SpecError
 
 ENGLISH = "The answer depends on how you measure it, and what you have to work with."

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from posttrain.data.mix import draw, mix, parts_of, quotas, shares
-from posttrain.data.parts import assigned, multi_turn, refuses
+from posttrain.data.curate.mix import draw, mix, parts_of, quotas, shares
+from posttrain.data.curate.parts import assigned, multi_turn, refuses
 from posttrain.errors import DataError
 from posttrain.spec.sections.mixture import MixtureSpec, PartSpec
 

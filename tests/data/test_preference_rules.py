@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from posttrain.data.preference_rules import (
+from posttrain.data.text.preference_rules import (
     LengthBias,
     empty_sides,
     pair_hashes,

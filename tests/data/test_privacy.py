@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from posttrain.data.privacy import masked, personal_data_problems, secret_problems
+from posttrain.data.text.privacy import masked, personal_data_problems, secret_problems
 
 # Random, joined here so that no scanner takes this file for a leak.
 RANDOM = "q7Rt2LxV9bNc4ZpW8dKf3HsY6mJg5TuA1eQo"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from posttrain.data import prose
+from posttrain.data.text import prose
 
 PYTHON = "def mean(values):\n    total = sum(values)\n    return total / len(values)\n\nprint(mean([1, 2]))"
 FENCED = "Here it is:\n```sql\nSELECT name, price FROM orders\nORDER BY price DESC\nLIMIT 10\n```"

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.quality import Quality, area, probabilities, wilson
-from posttrain.data.quality_features import matrix
 from posttrain.data.steps import RowStep
+from posttrain.data.steps.quality import Quality, area, probabilities, wilson
+from posttrain.data.steps.quality_features import matrix
 from posttrain.errors import DataError
 from posttrain.spec.sections.quality import QualitySpec
 

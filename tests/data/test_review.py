@@ -11,10 +11,10 @@ import pytest
 from stage_folders import DOUBT, FACT, JAZZ, LIKE_JAZZ, TIDY, build
 
 from posttrain.artifacts import Workspace
-from posttrain.data import review, row_verdict
-from posttrain.data.outputs import DataStages
-from posttrain.data.row_verdict import RowVerdict, content
-from posttrain.data.verdicts import Verdicts
+from posttrain.data.account import review, row_verdict
+from posttrain.data.account.outputs import DataStages
+from posttrain.data.account.row_verdict import RowVerdict, content
+from posttrain.data.account.verdicts import Verdicts
 from posttrain.errors import DataError
 
 Row = dict[str, str]

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from posttrain.data import scores as scores_module
+from posttrain.data.embedding.pretrained import loaded
 from posttrain.data.engine import Local
-from posttrain.data.pretrained import loaded
-from posttrain.data.scores import PerplexityScore, RewardScore
-from posttrain.data.scoring import Asked, perplexities, rewards
 from posttrain.data.steps import TableStep
+from posttrain.data.steps import scores as scores_module
+from posttrain.data.steps.scores import PerplexityScore, RewardScore
+from posttrain.data.steps.scoring import Asked, perplexities, rewards
 from posttrain.data.table import Table, TableWriter
 from posttrain.errors import ModelError
 from posttrain.spec.sections.scores import PerplexitySpec, RewardSpec

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data import neighbors, vectors
+from posttrain.data.embedding import neighbors, vectors
+from posttrain.data.embedding.neighbors import joined, settle, touched
+from posttrain.data.embedding.vectors import VectorFile
 from posttrain.data.engine import Local
-from posttrain.data.neighbors import joined, settle, touched
-from posttrain.data.semantic import SemanticDuplicates
 from posttrain.data.steps import TableStep
+from posttrain.data.steps.semantic import SemanticDuplicates
 from posttrain.data.table import Table, TableWriter
-from posttrain.data.vectors import VectorFile
 from posttrain.spec.sections.semantic import SemanticSpec
 
 BREAD = "How do I bake bread at home?"

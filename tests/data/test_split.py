@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.split import joined, mask, validation_rows
+from posttrain.data.curate.split import joined, mask, validation_rows
 
 
 def groups(*counted: tuple[str, int]) -> pl.Series:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from posttrain.data.arrange import write_in_order, write_shuffled
+from posttrain.data.curate.arrange import write_in_order, write_shuffled
 from posttrain.data.table import Table, TableWriter
 from posttrain.errors import DataError
 
@@ -63,7 +63,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_shuffle_takes_each_chosen_row_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("posttrain.data.arrange.DEALT", 9)  # several piles
+    monkeypatch.setattr("posttrain.data.curate.arrange.DEALT", 9)  # several piles
     first, second = numbered(tmp_path / "first.parquet", 30), numbered(tmp_path / "second.parquet", 12)
     chosen = [(first, np.array([3, 1, 29, 3])), (second, np.arange(12))]
     made = write_shuffled(tmp_path / "mixed.parquet", chosen, ("id", "prompt"), seed=1)
@@ -80,7 +80,7 @@ def test_a_shuffle_takes_each_chosen_row_as_often_as_asked(tmp_path: Path, monke
 def test_a_shuffle_in_one_pile_or_in_many_has_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = numbered(tmp_path / "rows.parquet", 50)
     one = write_shuffled(tmp_path / "one.parquet", [(table, np.arange(50))], ("id",), seed=3)
-    monkeypatch.setattr("posttrain.data.arrange.DEALT", 7)
+    monkeypatch.setattr("posttrain.data.curate.arrange.DEALT", 7)
     many = write_shuffled(tmp_path / "many.parquet", [(table, np.arange(50))], ("id",), seed=3)
     assert one.path.read_bytes() == many.path.read_bytes()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from posttrain.data.text import encoding_problems, unreadable
+from posttrain.data.text.words import encoding_problems, unreadable
 
 CHINESE = "我们的世界是美好的，大家都知道。"
 

@@ -15,12 +15,12 @@ import pytest
 from expectations import FOLDER
 from expectations.suite import read_suite
 from posttrain.artifacts import Workspace
+from posttrain.data.account.row_verdict import RowVerdict, content
+from posttrain.data.account.verdicts import Verdicts
 from posttrain.data.parquet import read_rows
-from posttrain.data.row_verdict import RowVerdict, content
 from posttrain.data.validate import ValidateResult, sample, validate
 from posttrain.data.validate.sample import AT, KEPT, RULE, Sample
 from posttrain.data.validate.suites import suite_of
-from posttrain.data.verdicts import Verdicts
 from posttrain.errors import DataError, SpecError
 from posttrain.progress import silent
 from posttrain.spec import DataSpec, TaskSpec, ValidateSpec

@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from posttrain.data import row_verdict
-from posttrain.data.row_verdict import RowVerdict, add, beside, content, edit
+from posttrain.data.account import row_verdict
+from posttrain.data.account.row_verdict import RowVerdict, add, beside, content, edit
+from posttrain.data.account.verdicts import Person, Verdicts
 from posttrain.data.steps import RowStep
-from posttrain.data.verdicts import Person, Verdicts
 from posttrain.errors import DataError
 
 A = {"id": "aaaa", "prompt": "play jazz", "completion": "now"}

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from posttrain.artifacts import Workspace
-from posttrain.data import review
-from posttrain.data.account import why
+from posttrain.data.account import review
+from posttrain.data.account.outputs import DataStages, find_stages, set_aside
+from posttrain.data.account.row_verdict import RowVerdict, and_looser, content
+from posttrain.data.account.story import why
+from posttrain.data.account.verdicts import Verdicts
 from posttrain.data.curate import CurateResult, curate
-from posttrain.data.outputs import DataStages, find_stages, set_aside
-from posttrain.data.row_verdict import RowVerdict, and_looser, content
 from posttrain.data.validate import validate
-from posttrain.data.verdicts import Verdicts
 from posttrain.progress import silent
 from posttrain.spec import CurateSpec, DataSpec, TaskSpec, ValidateSpec
 

@@ -14,12 +14,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from posttrain.data import prose
-from posttrain.data.clean import Clean
-from posttrain.data.harm import Harm
-from posttrain.data.language import language_problems
-from posttrain.data.privacy import personal_data_problems, secret_problems
-from posttrain.data.text import encoding_problems
+from posttrain.data.steps.clean import Clean
+from posttrain.data.steps.harm import Harm
+from posttrain.data.text import prose
+from posttrain.data.text.language import language_problems
+from posttrain.data.text.privacy import personal_data_problems, secret_problems
+from posttrain.data.text.words import encoding_problems
 from posttrain.spec.sections.harm import HarmSpec
 
 DATA = Path(__file__).parents[2] / "data"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from posttrain.artifacts import Workspace
-from posttrain.data.row_verdict import read
+from posttrain.data.account.row_verdict import read
 
 SPEC = """\
 name: rows

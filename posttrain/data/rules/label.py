@@ -1,4 +1,4 @@
-"""Twins of the expectations on labels: JSON completions of the task's kind (`posttrain.data.labels`)."""
+"""Twins of the expectations on labels: JSON completions of the task's kind (`posttrain.data.text.labels`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from posttrain.data import findings, labels
+from posttrain.data import findings
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import twin
+from posttrain.data.text import labels
 from posttrain.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Twins of the expectations on pairs, conversations and ratings (`posttrain.data.preference_rules`)."""
+"""Twins of the expectations on pairs, conversations and ratings (`posttrain.data.text.preference_rules`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from statistics import fmean
 import numpy as np
 import polars as pl
 
-from posttrain.data import findings, preference_rules
+from posttrain.data import findings
 from posttrain.data.rules.builtin import quoted
 from posttrain.data.rules.label import said
 from posttrain.data.rules.prose import worded
 from posttrain.data.rules.registry import OTHER, ROW, twin
+from posttrain.data.text import preference_rules
 
 
 @twin("expect_column_pair_values_to_differ")

@@ -1,6 +1,6 @@
 """Twins of the expectations on text as such: is it readable, long enough, free of loops.
 
-What is asked, `posttrain.data.text` and `posttrain.data.prose` say. S3's two rules on prose leave JSON and code alone,
+What is asked, `text.words` and `text.prose` say. S3's two rules on prose leave JSON and code alone,
 and have nothing to say of tasks whose completions are labels.
 """
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from posttrain.data import findings, prose
-from posttrain.data.labels import JSON_KINDS
-from posttrain.data.language import language_problems
-from posttrain.data.privacy import personal_data_problems, secret_problems
+from posttrain.data import findings
 from posttrain.data.rows import shorten
 from posttrain.data.rules.builtin import span
 from posttrain.data.rules.registry import twin
-from posttrain.data.text import encoding_problems
+from posttrain.data.text import prose
+from posttrain.data.text.labels import JSON_KINDS
+from posttrain.data.text.language import language_problems
+from posttrain.data.text.privacy import personal_data_problems, secret_problems
+from posttrain.data.text.words import encoding_problems
 
 
 def worded(words: pl.Series, threshold: str) -> pl.DataFrame:
@@ -105,7 +106,7 @@ class InLanguage:
 @twin("expect_column_values_to_leak_no_secrets")
 @dataclass(frozen=True)
 class NoSecrets:
-    """No keys, tokens or passwords of real services (`posttrain.data.privacy`)."""
+    """No keys, tokens or passwords of real services (`posttrain.data.text.privacy`)."""
 
     column: str
 
@@ -117,7 +118,7 @@ class NoSecrets:
 @twin("expect_column_values_to_leak_no_personal_data")
 @dataclass(frozen=True)
 class NoPersonalData:
-    """No mail addresses, telephone, card, account or identity numbers of people (`posttrain.data.privacy`)."""
+    """No mail addresses, telephone, card, account or identity numbers of people (`posttrain.data.text.privacy`)."""
 
     column: str
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from posttrain.data import labels
-from posttrain.data.codes import blocks, codes, folded
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import OTHER, ROW, twin
+from posttrain.data.text import labels
+from posttrain.data.text.codes import blocks, codes, folded
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 RARE = 0.001
@@ -195,7 +195,7 @@ class OneLabel:
 
 
 def keys(texts: pl.Series) -> pl.Series:
-    """`text.key` of each text."""
+    """`words.key` of each text."""
     found: list[str] = []
     for _, part in blocks(texts):
         rows = folded(codes(part))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain.data.text import key
+from posttrain.data.text.words import key
 
 Runs = NDArray[np.uint64]
 

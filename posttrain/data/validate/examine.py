@@ -16,12 +16,12 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from posttrain.data import labels, prose
 from posttrain.data.findings import findings
 from posttrain.data.rows import shorten
 from posttrain.data.rules import RowRule, TableRule, columns, condition
 from posttrain.data.rules.expectation import Expectation, Severity
 from posttrain.data.rules.registry import ROW, nearest
+from posttrain.data.text import labels, prose
 from posttrain.data.validate.book import Entry, RuleBook
 from posttrain.errors import DataError
 
@@ -36,7 +36,7 @@ _EXPECTED = {"encoding": "readable text", "schema": "a row of the file's format"
 
 
 class Restored(Protocol):
-    """What people have said (`posttrain.data.verdicts.Verdicts`)."""
+    """What people have said (`posttrain.data.account.verdicts.Verdicts`)."""
 
     def restores(self, rows: pl.DataFrame, rule: str) -> pl.Series:
         """One flag a row: whether somebody restored it from this rule."""

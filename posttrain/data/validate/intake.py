@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 
 from posttrain.data.funnel import EXAMPLES
-from posttrain.data.privacy import masked
 from posttrain.data.rows import shorten
 from posttrain.data.rules.registry import ROW
 from posttrain.data.table import TableWriter
+from posttrain.data.text.privacy import masked
 from posttrain.data.validate.examine import WARNINGS, Examined
 from posttrain.data.validate.result import REASON
 from posttrain.data.validate.sample import Sample, copied

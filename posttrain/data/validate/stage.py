@@ -18,6 +18,7 @@ import polars as pl
 
 from posttrain.artifacts import Done, Stage, Workspace, run_stage
 from posttrain.data import load
+from posttrain.data.account.verdicts import Verdicts
 from posttrain.data.engine import Engine, Local
 from posttrain.data.formats import TEXTS
 from posttrain.data.validate import refuse
@@ -28,7 +29,6 @@ from posttrain.data.validate.publish import merge, write_split
 from posttrain.data.validate.result import SPLITS, TRAINED_ON, ValidateResult
 from posttrain.data.validate.settle import Part, compare
 from posttrain.data.validate.suites import SplitSuite, check_names, suite_of
-from posttrain.data.verdicts import Verdicts
 from posttrain.progress import Progress
 from posttrain.spec.sections.data import DataSpec, Source
 from posttrain.spec.sections.task import TaskSpec

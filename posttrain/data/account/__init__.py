@@ -1,0 +1,1 @@
+"""The account of every row: what became of it and why, and what people have said of it."""
