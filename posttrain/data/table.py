@@ -100,9 +100,11 @@ class TableWriter:
     """
 
     GROUP = 50_000
+    """Rows of a Parquet row group, which wait in memory until they are complete."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], group: int | None = None) -> None:
         self.path = path
+        self.group = group or self.GROUP
         self.columns = tuple(columns)
         self.rows = 0
         self._schema = pa.schema([(name, pa.string()) for name in self.columns])
@@ -124,16 +126,16 @@ class TableWriter:
         self._waiting.append(rows.with_columns(lacking).select(self.columns).to_arrow().cast(self._schema))
         self._waiting_rows += rows.height
         self.rows += rows.height
-        if self._waiting_rows >= self.GROUP:
+        if self._waiting_rows >= self.group:
             self._flush(everything=False)
 
     def _flush(self, everything: bool) -> None:
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting)
-        while table.num_rows >= self.GROUP or (everything and table.num_rows):
-            self._writer.write_table(table.slice(0, self.GROUP).combine_chunks(), row_group_size=self.GROUP)
-            table = table.slice(self.GROUP)
+        while table.num_rows >= self.group or (everything and table.num_rows):
+            self._writer.write_table(table.slice(0, self.group).combine_chunks(), row_group_size=self.group)
+            table = table.slice(self.group)
         self._waiting, self._waiting_rows = ([table.combine_chunks()] if table.num_rows else []), table.num_rows
 
     def ref(self, final: Path) -> DatasetRef:

@@ -241,8 +241,8 @@ def test_a_table_tells_its_rows_without_being_read(tmp_path: Path) -> None:
 
 
 def test_columns_to_keep_come_from_all_sources() -> None:
-    sources = [Source(path="a", keep=["topic"]), Source(path="b", keep=["topic", "group"])]
-    assert kept_columns(sources) == ("topic", "group")
+    sources = [Source(path="a", keep=["topic"]), Source(path="b", keep=["topic", "customer"])]
+    assert kept_columns(sources) == ("topic", "customer")
 
 
 # --- names that may mean the hub -----------------------------------------------------------------------------

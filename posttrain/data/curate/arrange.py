@@ -31,7 +31,8 @@ def write_shuffled(path: Path, chosen: Sequence[Chosen], columns: Sequence[str],
     places = np.random.default_rng(seed).permutation(total)
     piles = [path.with_name(f".{path.name}.{number}") for number in range(max(1, -(-total // DEALT)))]
     with ExitStack() as stack:
-        writers = [stack.enter_context(TableWriter(pile, (*columns, _PLACE))) for pile in piles]
+        group = max(500, DEALT // len(piles))
+        writers = [stack.enter_context(TableWriter(pile, (*columns, _PLACE), group)) for pile in piles]
         start = 0
         for table, positions in chosen:
             _deal(table, positions, places[start : start + len(positions)], writers)
