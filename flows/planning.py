@@ -253,7 +253,8 @@ def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) 
 
 def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
     demands = getattr(spec.gates, name)
-    return gates.judge(name, demands, scores, known, spec.evaluate.resamples, spec.evaluate.seed)
+    measured = spec.evaluate
+    return gates.judge(name, demands, scores, known, measured.resamples, measured.seed, spec.gates.correction)
 
 
 # --- sizes ---------------------------------------------------------------------------------------------------

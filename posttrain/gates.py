@@ -1,14 +1,23 @@
 """Gates: may this model go on? Each demand is checked against numbers, and the verdict carries all of them.
 
-A comparison with another model is a paired bootstrap over the rows that both answered, read from the outputs that
-measuring left behind; no model is loaded. A verdict is *passed* or *refused*; it never crashes a run. Knows nothing
-of what happens next.
+A comparison with another model is paired over the rows that both answered, read from the outputs that measuring left
+behind; no model is loaded. A check ends in one of three ways, and a verdict with it; it never crashes a run:
+
+| outcome | the numbers say |
+| --- | --- |
+| passed | the demand is met |
+| refused | it is not met |
+| too_few_rows | it looks met, but so few rows cannot tell: it does not pass, and the check says how many rows could |
+
+All demands of a gate must hold. Of several claims to be *significantly* better, p-values are corrected (Holm), so that
+the chance of any false claim stays at 5 %. Knows nothing of what happens next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -16,6 +25,14 @@ from posttrain.artifacts import DatasetRef, Frozen
 from posttrain.errors import SpecError
 from posttrain.evaluation.metrics import METRICS
 from posttrain.evaluation.scores import Gain, Scores
+
+Outcome = Literal["passed", "refused", "too_few_rows"]
+Correction = Literal["holm", "none"]
+
+ALPHA = 0.05
+"""Of two-sided tests: a model no better than its reference passes as better in one of forty cases."""
+MOST_ROWS = 1_000_000
+"""Beyond so many, the number of rows that could tell is not worth saying."""
 
 # So that a gain of exactly the margin, 0.55 - 0.50 = 0.050000000000000044, is not over it.
 ROUNDING = 1e-9
@@ -54,22 +71,41 @@ class Check(Frozen):
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
-    p_value: float | None = None
+    p_value: float | None = Field(default=None, description="Two-sided, of no gain; corrected where claims are several")
+    test: str = Field(default="", description="McNemar or permutation")
     detectable: float | None = Field(
         default=None, description="The smallest gain that so many rows would call significant"
     )
+    rows_needed: int | None = Field(
+        default=None, description="With too few rows: how many would tell, four times in five"
+    )
     requirement: str
-    passed: bool
+    outcome: Outcome
     reason: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the demand is met, as far as the rows can tell."""
+        return self.outcome == "passed"
 
 
 class Verdict(Frozen):
     """All checks of one gate; passed when every one of them is."""
 
     name: str
-    passed: bool
     checks: tuple[Check, ...]
     summary: str
+
+    @property
+    def outcome(self) -> Outcome:
+        """refused when a check is; else too_few_rows when one has too few to tell."""
+        found = {check.outcome for check in self.checks}
+        return "refused" if "refused" in found else "too_few_rows" if "too_few_rows" in found else "passed"
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return self.outcome == "passed"
 
 
 def judge(
@@ -79,6 +115,7 @@ def judge(
     references: Mapping[str, Scores | None],
     resamples: int = 2000,
     seed: int = 0,
+    correction: Correction = "holm",
 ) -> Verdict:
     """Check the candidate against every gate of a list (`name`: after_sft, after_align or release).
 
@@ -86,12 +123,20 @@ def judge(
     comparison with one that does not exist passes, and says so; one with a model that answered none of the
     candidate's rows is refused. Raises: SpecError when a gate's metric was not measured.
     """
-    checks = tuple(
-        check
+    found = [
+        draft
         for place, gate in enumerate(gates)
-        for check in _checks(f"gates.{name}[{place}]", gate, candidate, references, resamples, seed)
-    )
-    return Verdict(name=name, passed=all(check.passed for check in checks), checks=checks, summary=_summary(checks))
+        for draft in _checks(f"gates.{name}[{place}]", gate, candidate, references, resamples, seed)
+    ]
+    claims = [draft for draft in found if isinstance(draft, _Claim)]
+    p_values = [claim.gain.p_value for claim in claims]
+    if correction == "holm" and claims:
+        from posttrain.evaluation.statistics import holm
+
+        p_values = holm(p_values)
+    corrected = iter(p_values)
+    checks = tuple(draft.settled(next(corrected)) if isinstance(draft, _Claim) else draft for draft in found)
+    return Verdict(name=name, checks=checks, summary=_summary(checks))
 
 
 def compare(candidate: Scores, reference: Scores, metric: str, resamples: int = 2000, seed: int = 0) -> Gain | None:
@@ -105,7 +150,7 @@ def compare(candidate: Scores, reference: Scores, metric: str, resamples: int = 
 
 def _checks(
     key: str, gate: GateLike, candidate: Scores, references: Mapping[str, Scores | None], resamples: int, seed: int
-) -> Iterator[Check]:
+) -> Iterator[Check | _Claim]:
     if gate.metric not in candidate.metrics:
         cure = "add data.general_held_out" if gate.metric == "perplexity" else f"use {', '.join(candidate.metrics)}"
         raise SpecError(f"{key}.metric: {gate.metric} was not measured on the {candidate.split} split; {cure}")
@@ -128,14 +173,14 @@ def _threshold(metric: str, candidate: Scores, limit: float, at_least: bool) -> 
         low=score.low,
         high=score.high,
         requirement=f"{'≥' if at_least else '≤'} {limit:g}",
-        passed=passed,
+        outcome="passed" if passed else "refused",
         reason=f"{metric} {score} {side} {limit:g}",
     )
 
 
 def _comparison(
     gate: GateLike, demand: str, reference: str, candidate: Scores, other: Scores | None, resamples: int, seed: int
-) -> Check:
+) -> Check | _Claim:
     metric, score = gate.metric, candidate.metrics[gate.metric]
     base = Check(
         metric=metric,
@@ -144,7 +189,7 @@ def _comparison(
         high=score.high,
         reference=reference,
         requirement=_requirement(gate, demand, reference),
-        passed=True,
+        outcome="passed",
         reason=f"there is no {reference} to compare {metric} with yet",
     )
     if other is None or metric not in other.metrics:
@@ -152,37 +197,71 @@ def _comparison(
     paired = _paired(candidate, other, metric)
     if paired is None:
         reason = f"the {reference} has no outputs for these rows; measure it on the {candidate.split} split"
-        return base.model_copy(update={"passed": False, "reason": reason})
+        return base.model_copy(update={"outcome": "refused", "reason": reason})
     gain = _gain(paired, metric, resamples, seed)
     reference_value = float(METRICS[metric].total(paired[1].sum(axis=0), len(paired[1])))
     margin = gate.margin * (abs(reference_value) if gate.relative else 1.0)
-    passed, words = _stands(demand, gain, margin, gate.significant)
-    size = f"gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], p = {gain.p_value:.3g}, {gain.rows} rows"
-    return base.model_copy(
+    base = base.model_copy(
         update={
             "reference_value": reference_value,
             "gain": gain.value,
             "gain_low": gain.low,
             "gain_high": gain.high,
             "p_value": gain.p_value,
+            "test": gain.test,
             "detectable": gain.detectable,
-            "passed": passed,
-            "reason": f"{metric} {score.value:.3f} {words} the {reference}'s {reference_value:.3f} ({size})",
         }
     )
+    if demand == "above" and gate.significant:
+        return _Claim(base, gain, margin)
+    outcome, words = _no_worse(gain, margin) if demand == "not_worse_than" else _above(gain, margin)
+    return _worded(base, gain, outcome, words, margin=-margin)
 
 
-def _stands(demand: str, gain: Gain, margin: float, significant: bool) -> tuple[bool, str]:
-    """Whether the demand is met, and the verb between the candidate and its reference."""
-    if demand == "not_worse_than":
-        if gain.low >= -margin - ROUNDING:
-            return True, f"is not worse by more than {margin:.3g} than"
-        return False, f"may be worse by over {margin:.3g} than"
-    if (gain.low if significant else gain.value) > margin + ROUNDING:
-        return True, "is significantly better than" if significant else "is better than"
-    if significant and gain.value > margin + ROUNDING:
-        return False, f"is not surely better (so many rows show gains from {gain.detectable:.3f} up) than"
-    return False, "is not better than"
+@dataclass(frozen=True)
+class _Claim:
+    """A claim to be significantly better, which waits for the p-values of the others."""
+
+    check: Check
+    gain: Gain
+    margin: float
+
+    def settled(self, p_value: float) -> Check:
+        """The check, by its corrected p-value."""
+        outcome: Outcome = "refused"
+        words = "is not better than"
+        if self.gain.value > self.margin + ROUNDING:
+            sure = self.gain.low > self.margin + ROUNDING and p_value <= ALPHA
+            outcome = "passed" if sure else "too_few_rows"
+            words = "is significantly better than" if sure else "is not surely better than"
+        gain = self.gain.model_copy(update={"p_value": p_value})
+        return _worded(self.check.model_copy(update={"p_value": p_value}), gain, outcome, words, self.margin)
+
+
+def _above(gain: Gain, margin: float) -> tuple[Outcome, str]:
+    better = gain.value > margin + ROUNDING
+    return ("passed", "is better than") if better else ("refused", "is not better than")
+
+
+def _no_worse(gain: Gain, margin: float) -> tuple[Outcome, str]:
+    if gain.low >= -margin - ROUNDING:
+        return "passed", f"is not worse by more than {margin:.3g} than"
+    outcome: Outcome = "refused" if gain.value < -margin - ROUNDING else "too_few_rows"
+    return outcome, f"may be worse by over {margin:.3g} than"
+
+
+def _worded(check: Check, gain: Gain, outcome: Outcome, words: str, margin: float) -> Check:
+    """The check with its outcome and the reason in words; `margin` is what the gain had to be over."""
+    needed = gain.rows_needed(margin) if outcome == "too_few_rows" else None
+    test = f", {gain.test}" if gain.test else ""
+    size = (
+        f"gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], p = {gain.p_value:.3g}{test}, {gain.rows:,} rows"
+    )
+    reason = f"{check.metric} {check.value:.3f} {words} the {check.reference}'s {check.reference_value:.3f} ({size})"
+    if outcome == "too_few_rows":
+        many = f"some {needed:,}" if needed is not None and needed <= MOST_ROWS else f"over {MOST_ROWS:,}"
+        reason += f": too few rows to tell, for they show gains from {gain.detectable:.3f} up; {many} would tell"
+    return check.model_copy(update={"outcome": outcome, "rows_needed": needed, "reason": reason})
 
 
 def _requirement(gate: GateLike, demand: str, reference: str) -> str:
@@ -194,12 +273,13 @@ def _requirement(gate: GateLike, demand: str, reference: str) -> str:
 
 
 def _summary(checks: Sequence[Check]) -> str:
-    refused = [check for check in checks if not check.passed]
+    failing = [check for check in checks if not check.passed]
     if not checks:
         return "passed: the spec demands nothing here"
-    if not refused:
+    if not failing:
         return f"passed: all {len(checks)} checks hold" if len(checks) > 1 else f"passed: {checks[0].reason}"
-    return f"refused: {'; '.join(check.reason for check in refused)}"
+    verb = "refused" if any(check.outcome == "refused" for check in failing) else "too few rows to tell"
+    return f"{verb}: {'; '.join(check.reason for check in failing)}"
 
 
 # --- rows in common ----------------------------------------------------------------------------------------

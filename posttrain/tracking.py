@@ -218,12 +218,12 @@ def log_decision(run_id: str, decision: Decision) -> None:
 
 
 def log_verdict(run_id: str, verdict: Verdict) -> None:
-    """A gate's verdict as a tag (`gate.after_sft` = passed or refused) and as a table of its checks."""
-    rows = [check.model_dump(mode="json") for check in verdict.checks]
+    """A gate's verdict as a tag (`gate.after_sft` = passed, refused or too_few_rows) and as a table of its checks."""
+    rows = [{**check.model_dump(mode="json"), "passed": check.passed} for check in verdict.checks]
     log_values(
         run_id,
         tags={
-            f"gate.{verdict.name}": "passed" if verdict.passed else "refused",
+            f"gate.{verdict.name}": verdict.outcome,
             f"gate.{verdict.name}.summary": verdict.summary,
         },
         tables={f"gates/{verdict.name}": rows},

@@ -27,9 +27,12 @@ def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -
     label, spec = _label(name), run.spec
     with run.stage(label) as stage:
         demands = getattr(spec.gates, name)
-        verdict = gates.judge(name, demands, candidate, references, spec.evaluate.resamples, spec.evaluate.seed)
+        measured = spec.evaluate
+        verdict = gates.judge(
+            name, demands, candidate, references, measured.resamples, measured.seed, spec.gates.correction
+        )
         run.verdicts.append(verdict)
         log_verdict(run.mlflow_run_id, verdict)
-        stage.note("passed" if verdict.passed else "refused")
+        stage.note(verdict.outcome.replace("_", " "))
     show.artifact(label, f"Verdict {label}", show.verdict(verdict))
     return verdict

@@ -81,8 +81,8 @@ def test_a_gain_of_one_row_is_above_but_not_significantly(scored) -> None:  # ty
     references = {"previous": previous}
     assert judge("g", [Gate(metric="exact_match", above="previous")], candidate, references).passed
     sure = judge("g", [Gate(metric="exact_match", above="previous", significant=True)], candidate, references)
-    assert not sure.passed
-    assert "not surely better" in sure.summary
+    assert (sure.passed, sure.outcome) == (False, "too_few_rows")
+    assert sure.summary.startswith("too few rows to tell: exact_match 0.550 is not surely better")
     by_margin = Gate(metric="exact_match", above="previous", margin=0.05)
     assert not judge("g", [by_margin], candidate, references).passed
 
@@ -101,8 +101,33 @@ def test_not_worse_asks_the_interval_not_the_value(scored) -> None:  # type: ign
     candidate, champion = scored("candidate", [0] + [1] * 19), scored("champion", [1] * 20)
     references = {"champion": champion}
     strict = Gate(metric="exact_match", not_worse_than="champion", margin=0.06)
-    assert not judge("g", [strict], candidate, references).passed
+    assert judge("g", [strict], candidate, references).outcome == "too_few_rows"
     assert judge("g", [strict.model_copy(update={"margin": 0.2})], candidate, references).passed
+    assert judge("g", [strict.model_copy(update={"margin": 0.04})], candidate, references).outcome == "refused"
+
+
+def test_too_few_rows_say_how_many_would_tell(scored) -> None:  # type: ignore[no-untyped-def]
+    """Of 100 rows 6 are gained and 2 lost: 0.04, p = 2 × (28 + 8 + 1) / 256. The gain's standard error is
+    sqrt((0.08 - 0.04²) / 100) = 0.028; four times in five it shows when 2.8 of them fit: (2.8 × 0.28 / 0.04)² rows."""
+    candidate = scored("candidate", [1] * 6 + [0] * 2 + [1] * 92)
+    champion = scored("champion", [0] * 6 + [1] * 2 + [1] * 92)
+    gate = Gate(metric="exact_match", above="champion", significant=True)
+    (check,) = judge("release", [gate], candidate, {"champion": champion}).checks
+    assert (check.outcome, check.test, check.p_value) == ("too_few_rows", "McNemar", pytest.approx(74 / 256))
+    assert check.rows_needed == pytest.approx((2.8 * 0.28 / 0.04) ** 2, rel=0.1)
+    assert f"some {check.rows_needed:,} would tell" in check.reason
+
+
+def test_several_claims_share_one_chance_of_error(scored) -> None:  # type: ignore[no-untyped-def]
+    """Six rows gained, none lost: p = 2 / 2^6 = 0.031, enough for one claim, not for two (0.0625 by Holm)."""
+    candidate, champion = scored("candidate", [1] * 20), scored("champion", [0] * 6 + [1] * 14)
+    references = {"champion": champion, "previous": champion}
+    claims = [Gate(metric="exact_match", above=to, significant=True) for to in ("champion", "previous")]
+    assert judge("g", claims[:1], candidate, references).passed
+    both = judge("g", claims, candidate, references)
+    assert [check.p_value for check in both.checks] == [pytest.approx(4 / 64)] * 2
+    assert both.outcome == "too_few_rows"
+    assert judge("g", claims, candidate, references, correction="none").passed
 
 
 def test_for_perplexity_lower_is_better_and_margins_may_be_shares(scored) -> None:  # type: ignore[no-untyped-def]

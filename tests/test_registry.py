@@ -220,10 +220,10 @@ def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> 
         reference=reference,
         gain=gain,
         requirement="above champion",
-        passed=passed,
+        outcome="passed" if passed else "refused",
         reason=reason,
     )
-    return Verdict(name="release", passed=passed, checks=(check,), summary=f"the release gate says {passed}")
+    return Verdict(name="release", checks=(check,), summary=f"the release gate says {passed}")
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def full() -> report.ReportInput:
         gain_high=0.021,
         p_value=0.36,
         requirement="significantly above champion",
-        passed=False,
+        outcome="refused",
         reason="slot_f1 0.868 is not surely better than the champion's 0.861",
     )
     points = tuple(training.CurvePoint(step=10 * i, metrics={"loss": 2.0 / i, "eval_loss": 2.5 / i}) for i in (1, 2, 4))
@@ -120,8 +120,8 @@ def full() -> report.ReportInput:
             decision("baseline", "sft", "slot_f1 0.110 is below the target 0.80"),
         ),
         verdicts=(
-            Verdict(name="release", passed=False, checks=(check,), summary="refused"),
-            Verdict(name="after_sft", passed=True, checks=(), summary="passed: the spec demands nothing here"),
+            Verdict(name="release", checks=(check,), summary="refused"),
+            Verdict(name="after_sft", checks=(), summary="passed: the spec demands nothing here"),
         ),
         rules=(
             report.RuleRow(rule="encoding", severity="quarantine", rows=15, split="train", examples=("x.gz:8121",)),

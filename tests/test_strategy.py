@@ -48,8 +48,8 @@ def after(**more: Any) -> Any:
 
 
 def refused(metric: str) -> Verdict:
-    check = Check(metric=metric, value=9, low=9, high=9, requirement="x", passed=False, reason=f"{metric} is off")
-    return Verdict(name="after_sft", passed=False, checks=(check,), summary="refused")
+    check = Check(metric=metric, value=9, low=9, high=9, requirement="x", outcome="refused", reason=f"{metric} is off")
+    return Verdict(name="after_sft", checks=(check,), summary="refused")
 
 
 def test_worked_examples_share_the_models_perplexity() -> None:

@@ -5,6 +5,7 @@ Knows nothing of how they were measured.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -47,8 +48,8 @@ class Scores(Frozen):
 class Gain(Frozen):
     """Candidate minus reference over the same rows, signed so that more is better.
 
-    `low`, `high`: 95 % interval of the paired bootstrap; `p_value`: two-sided; `detectable`: the smallest gain
-    that this many rows would call significant four times in five.
+    `low`, `high`: 95 % interval of the paired bootstrap; `p_value`: two-sided, of no gain at all, by `test`;
+    `detectable`: the smallest gain that this many rows would call significant four times in five.
     """
 
     value: float
@@ -57,3 +58,14 @@ class Gain(Frozen):
     p_value: float
     detectable: float
     rows: int
+    test: str = Field(default="", description="McNemar (exact; right or wrong per row) or permutation (of each pair)")
+
+    def rows_needed(self, margin: float = 0.0) -> int | None:
+        """Rows of the same kind that would show, four times in five, that such a gain is over `margin`.
+
+        None when the gain is the margin: no number of rows would.
+        """
+        beyond = abs(self.value - margin)
+        if beyond < 1e-9:
+            return None
+        return max(1, math.ceil(self.rows * (self.detectable / beyond) ** 2))

@@ -33,6 +33,7 @@ QUESTIONS = {
     "baseline": "Does the base model need training?",
     "after_sft": "Does SFT need preference alignment on top?",
 }
+OUTCOMES = {"passed": "passed", "refused": "refused", "too_few_rows": "too few rows to tell"}
 GATES = {"after_sft": "Gate after SFT", "after_align": "Gate after DPO", "release": "Release gate"}
 # In the order of the flow, so that the page tells one story.
 STORY = ("decision:baseline", "gate:after_sft", "decision:after_sft", "gate:after_align", "gate:release")
@@ -90,6 +91,7 @@ def render(report: ReportInput) -> str:
             strips=strips(report.scores, report.targets),
             peers=peers(report),
             gates=GATES,
+            outcomes=OUTCOMES,
             seconds=sum(stage.seconds for stage in report.stages if not stage.reused),
             longest=max([1e-9, *(stage.seconds for stage in report.stages)]),
         )
@@ -193,10 +195,9 @@ def _decided(decision: Decision) -> PathStep:
 
 
 def _judged(verdict: Verdict) -> PathStep:
-    outcome = "passed" if verdict.passed else "refused"
     return PathStep(
         GATES.get(verdict.name, verdict.name),
-        outcome,
+        OUTCOMES[verdict.outcome],
         "good" if verdict.passed else "bad",
         tuple(check.reason for check in verdict.checks) or (verdict.summary,),
     )

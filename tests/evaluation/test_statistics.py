@@ -1,4 +1,4 @@
-"""The paired bootstrap, against what theory says."""
+"""The paired bootstrap, against what theory says; tests of pairs, against values derived by hand."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def test_the_interval_of_f1_resamples_rows_not_pairs() -> None:
 
 
 def test_a_gain_that_is_the_same_on_every_row_is_certain() -> None:
+    """Ten coins that all fall on one side: p = 2 / 2^10."""
     found = statistics.gain(hits(10, 10), hits(0, 10), mean, resamples=999)
     assert (found.value, found.low, found.high, found.detectable) == (1.0, 1.0, 1.0, 0.0)
-    assert found.p_value == pytest.approx(2 / 1000)
+    assert (found.test, found.p_value) == ("McNemar", pytest.approx(2 / 1024))
 
 
 def test_equal_answers_are_no_gain() -> None:
@@ -40,14 +41,53 @@ def test_equal_answers_are_no_gain() -> None:
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
+def test_mcnemar_looks_only_at_rows_that_one_of_them_gets_right() -> None:
+    """8 rows that only the candidate gets right, 2 that only the reference does, 90 alike: ten coins, eight or more
+    heads or as many tails: 2 × (45 + 10 + 1) / 1024."""
+    candidate = np.array([[1.0]] * 8 + [[0.0]] * 2 + [[1.0]] * 90)
+    reference = np.array([[0.0]] * 8 + [[1.0]] * 2 + [[1.0]] * 90)
+    assert statistics.gain(candidate, reference, mean).p_value == pytest.approx(112 / 1024)
+
+
+def test_a_metric_that_is_no_share_is_tested_by_exchanging_rows() -> None:
+    """Three rows, all better: of the 8 ways to exchange, one gives as large a gain, and one as large a loss."""
+    better, worse = np.array([[0.5], [0.7], [0.9]]), np.array([[0.4], [0.5], [0.6]])
+    found = statistics.gain(better, worse, mean)
+    assert (found.test, found.p_value) == ("permutation", pytest.approx(2 / 8))
+    assert statistics.gain(worse, better, mean).p_value == pytest.approx(2 / 8)
+
+
+def test_exchanged_rows_of_f1_are_counted_together() -> None:
+    """Two rows of two slots, all found against all missed. Both exchanged: -1; one exchanged: F1 is 2/3 on both sides,
+    no gain; so one way in four gains as much."""
+    found, missed = np.array([[2.0, 0, 0]] * 2), np.array([[0.0, 0, 2]] * 2)
+    assert statistics.permutation(found, missed, micro_f1) == pytest.approx(2 / 4)
+
+
+def test_many_rows_are_exchanged_at_random_and_agree_with_theory() -> None:
+    """A mean gain of 0.1 with a spread of 1 over 400 rows: z = 2, p = 0.0455."""
+    rng = np.random.default_rng(1)
+    gains = rng.standard_normal(400)
+    gains = (gains - gains.mean()) / gains.std() + 0.1
+    p_value = statistics.permutation(gains[:, None], np.zeros((400, 1)), mean, 9999)
+    assert p_value == pytest.approx(0.0455, abs=0.008)
+
+
+def test_holms_correction_by_hand() -> None:
+    """Smallest first: 0.01 × 3, then 0.03 × 2, then 0.04 × 1, which may not be smaller than the one before."""
+    assert statistics.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
+
+
 def test_pairing_cancels_what_is_hard_for_both() -> None:
-    """Both models fail the same 50 of 100 rows; the candidate gets 5 more right. Unpaired, the standard error
-    would be 0.07 and the gain of 0.05 nothing; paired it is sqrt(0.05 × 0.95 / 100) = 0.022, and real."""
-    found = statistics.gain(hits(55, 100), hits(50, 100), mean, resamples=4000)
-    assert found.value == pytest.approx(0.05)
+    """Both models fail the same 44 of 100 rows; the candidate gets 6 more right. Unpaired, the standard error
+    would be 0.07 and the gain of 0.06 nothing; paired it is sqrt(0.06 × 0.94 / 100) = 0.024, and real."""
+    found = statistics.gain(hits(56, 100), hits(50, 100), mean, resamples=4000)
+    assert found.value == pytest.approx(0.06)
     assert found.low > 0
-    assert found.detectable == pytest.approx(2.8 * 0.0218, rel=0.1)
-    assert found.p_value < 0.05
+    assert found.detectable == pytest.approx(2.8 * 0.0237, rel=0.1)
+    assert found.p_value == pytest.approx(2 / 2**6)
 
 
 def test_lower_is_better_turns_the_sign() -> None:

@@ -27,7 +27,9 @@ class Gate(Frozen):
         None, "Must beat this model on the same rows: the base, the model before this stage, or the champion."
     )
     significant: bool = setting(
-        False, "With `above`: the paired bootstrap's 95 % interval of the gain must lie above the margin."
+        False,
+        "With `above`: not by luck. The paired bootstrap's 95 % interval of the gain must lie above the margin, and "
+        "McNemar's test (rows right or wrong) or a permutation test (other metrics) give p ≤ 0.05.",
     )
     not_worse_than: Reference | None = setting(
         None,
@@ -61,6 +63,13 @@ class Gate(Frozen):
 
 class GatesSpec(Frozen):
     """Gates read the validation split; release reads the test split, once. A refusal ends the run as Completed."""
+
+    correction: Literal["holm", "none"] = setting(
+        "holm",
+        "Of the p-values of one gate's `significant` claims: holm keeps the chance of any false claim at 5 %. Demands "
+        "of another sort need none: all must hold, so that one more can only refuse more.",
+        source="Holm 1979",
+    )
 
     after_sft: list[Gate] = Field(
         default_factory=list, description="Demands on the model after SFT.", json_schema_extra={"source": "S0"}
