@@ -44,6 +44,8 @@ class GateLike(Protocol):
     @property
     def metric(self) -> str: ...
     @property
+    def slice(self) -> str | None: ...
+    @property
     def at_least(self) -> float | None: ...
     @property
     def at_most(self) -> float | None: ...
@@ -63,6 +65,7 @@ class Check(Frozen):
     """One demand, and how the candidate stands to it; gains are signed so that more is better."""
 
     metric: str
+    slice: str = Field(default="", description="A name of evaluate.slices; empty: all rows")
     value: float
     low: float
     high: float
@@ -151,30 +154,44 @@ def compare(candidate: Scores, reference: Scores, metric: str, resamples: int = 
 def _checks(
     key: str, gate: GateLike, candidate: Scores, references: Mapping[str, Scores | None], resamples: int, seed: int
 ) -> Iterator[Check | _Claim]:
+    if gate.slice is not None:
+        candidate, references = _on_slice(key, gate.slice, candidate, references)
     if gate.metric not in candidate.metrics:
         cure = "add data.general_held_out" if gate.metric == "perplexity" else f"use {', '.join(candidate.metrics)}"
         raise SpecError(f"{key}.metric: {gate.metric} was not measured on the {candidate.split} split; {cure}")
     if gate.at_least is not None:
-        yield _threshold(gate.metric, candidate, gate.at_least, at_least=True)
+        yield _threshold(gate, candidate, gate.at_least, at_least=True)
     if gate.at_most is not None:
-        yield _threshold(gate.metric, candidate, gate.at_most, at_least=False)
+        yield _threshold(gate, candidate, gate.at_most, at_least=False)
     for demand, reference in (("above", gate.above), ("not_worse_than", gate.not_worse_than)):
         if reference is not None:
             yield _comparison(gate, demand, reference, candidate, references.get(reference), resamples, seed)
 
 
-def _threshold(metric: str, candidate: Scores, limit: float, at_least: bool) -> Check:
-    score = candidate.metrics[metric]
+def _on_slice(
+    key: str, name: str, candidate: Scores, references: Mapping[str, Scores | None]
+) -> tuple[Scores, dict[str, Scores | None]]:
+    """Candidate and references on one slice; a reference that was not measured on it counts as none."""
+    if name not in candidate.slices:
+        known = f"expected one of {', '.join(candidate.slices)}" if candidate.slices else "and none was measured"
+        raise SpecError(f"{key}.slice: found {name!r}, {known}; correct the name or add it to evaluate.slices")
+    theirs = {who: scores.slices.get(name) if scores else None for who, scores in references.items()}
+    return candidate.slices[name], theirs
+
+
+def _threshold(gate: GateLike, candidate: Scores, limit: float, at_least: bool) -> Check:
+    metric, score = gate.metric, candidate.metrics[gate.metric]
     passed = score.value >= limit if at_least else score.value <= limit
     side = ("reaches" if passed else "is below") if at_least else ("stays within" if passed else "is over")
     return Check(
         metric=metric,
+        slice=gate.slice or "",
         value=score.value,
         low=score.low,
         high=score.high,
         requirement=f"{'≥' if at_least else '≤'} {limit:g}",
         outcome="passed" if passed else "refused",
-        reason=f"{metric} {score} {side} {limit:g}",
+        reason=f"{_on(gate)}{metric} {score} {side} {limit:g}",
     )
 
 
@@ -184,13 +201,14 @@ def _comparison(
     metric, score = gate.metric, candidate.metrics[gate.metric]
     base = Check(
         metric=metric,
+        slice=gate.slice or "",
         value=score.value,
         low=score.low,
         high=score.high,
         reference=reference,
         requirement=_requirement(gate, demand, reference),
         outcome="passed",
-        reason=f"there is no {reference} to compare {metric} with yet",
+        reason=f"{_on(gate)}there is no {reference} to compare {metric} with yet",
     )
     if other is None or metric not in other.metrics:
         return base
@@ -250,6 +268,10 @@ def _no_worse(gain: Gain, margin: float) -> tuple[Outcome, str]:
     return outcome, f"may be worse by over {margin:.3g} than"
 
 
+def _on(demand: GateLike | Check) -> str:
+    return f"on {demand.slice}: " if demand.slice else ""
+
+
 def _worded(check: Check, gain: Gain, outcome: Outcome, words: str, margin: float) -> Check:
     """The check with its outcome and the reason in words; `margin` is what the gain had to be over."""
     needed = gain.rows_needed(margin) if outcome == "too_few_rows" else None
@@ -257,7 +279,8 @@ def _worded(check: Check, gain: Gain, outcome: Outcome, words: str, margin: floa
     size = (
         f"gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], p = {gain.p_value:.3g}{test}, {gain.rows:,} rows"
     )
-    reason = f"{check.metric} {check.value:.3f} {words} the {check.reference}'s {check.reference_value:.3f} ({size})"
+    other = f"the {check.reference}'s {check.reference_value:.3f}"
+    reason = f"{_on(check)}{check.metric} {check.value:.3f} {words} {other} ({size})"
     if outcome == "too_few_rows":
         many = f"some {needed:,}" if needed is not None and needed <= MOST_ROWS else f"over {MOST_ROWS:,}"
         reason += f": too few rows to tell, for they show gains from {gain.detectable:.3f} up; {many} would tell"

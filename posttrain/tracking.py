@@ -231,10 +231,13 @@ def log_verdict(run_id: str, verdict: Verdict) -> None:
 
 
 def score_metrics(scores: Scores) -> dict[str, float]:
-    """Scores as MLflow metrics: `slot_f1`, and its 95 % interval as `slot_f1_low` and `slot_f1_high`."""
+    """Scores as MLflow metrics: `slot_f1`, and its 95 % interval as `slot_f1_low` and `slot_f1_high`; those of a slice
+    as `slice/typos/slot_f1`."""
     values: dict[str, float] = {}
     for name, score in scores.metrics.items():
         values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    for part, its in scores.slices.items():
+        values |= {f"slice/{part}/{name}": value for name, value in score_metrics(its).items()}
     return values
 
 

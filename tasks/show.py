@@ -128,10 +128,15 @@ def _plain(text: str) -> str:
 
 
 def scores(measured: Sequence[Scores]) -> str:
-    """One column a measurement, one row a metric, with 95 % intervals."""
+    """One column a measurement and one for each of its slices, one row a metric, with 95 % intervals."""
+    columns = {
+        f"{each.prompting}, {part or each.split}, {scored.rows} rows": scored
+        for each in measured
+        for part, scored in {"": each, **each.slices}.items()
+    }
     names = list(dict.fromkeys(name for each in measured for name in each.metrics))
-    head = ["metric", *(f"{each.prompting}, {each.split}, {each.rows} rows" for each in measured)]
-    rows = [[name, *(str(each.metrics.get(name, "")) for each in measured)] for name in names]
+    head = ["metric", *columns]
+    rows = [[name, *(str(scored.metrics.get(name, "")) for scored in columns.values())] for name in names]
     return table(head, rows)
 
 

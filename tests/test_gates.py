@@ -187,3 +187,20 @@ def test_a_metric_that_was_not_measured_is_a_mistake_in_the_spec(scored) -> None
             candidate,
             {},
         )
+
+
+def test_a_gate_may_ask_of_one_slice_only(scored) -> None:  # type: ignore[no-untyped-def]
+    """Good on the whole, worse than before where prompts are careless: 5 of 20 rows lost, none gained."""
+    whole = scored("whole", [1] * 40)
+    now, before = scored("now", [0] * 5 + [1] * 15), scored("before", [1] * 20)
+    candidate = whole.model_copy(update={"slices": {"typos": now}})
+    champion = whole.model_copy(update={"slices": {"typos": before}})
+    gate = Gate(metric="exact_match", not_worse_than="champion", margin=0.05)
+    on_typos = gate.model_copy(update={"slice": "typos"})
+    assert judge("release", [gate], candidate, {"champion": champion}).passed
+    (check,) = judge("release", [on_typos], candidate, {"champion": champion}).checks
+    assert (check.slice, check.outcome, check.gain) == ("typos", "refused", -0.25)
+    assert check.reason.startswith("on typos: exact_match 0.750 may be worse by over 0.05 than the champion's 1.000")
+    assert "there is no champion" in judge("release", [on_typos], candidate, {"champion": whole}).summary
+    with pytest.raises(SpecError, match=r"gates\.release\[0\]\.slice: found 'typos', and none was measured"):
+        judge("release", [on_typos], whole, {})

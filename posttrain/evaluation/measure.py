@@ -22,6 +22,7 @@ from posttrain.evaluation.generate import answer, context_length, token_ids
 from posttrain.evaluation.metrics import METRICS, names, row_values
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.scores import Prompting, Score, Scores
+from posttrain.evaluation.slices import Slice, chosen, said_carelessly
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
@@ -55,6 +56,8 @@ class EvaluateLike(Protocol):
     @property
     def perplexity_rows(self) -> int: ...
     @property
+    def slices(self) -> Sequence[Any]: ...
+    @property
     def seed(self) -> int: ...
 
 
@@ -74,6 +77,7 @@ class MeasureJob(Frozen):
     max_new_tokens: int
     batch_size: int
     resamples: int
+    slices: tuple[Slice, ...] = ()
     seed: int
     partial: str
     final: str
@@ -117,6 +121,7 @@ def measure(
         "max_new_tokens": spec.max_new_tokens,
         "batch_size": spec.batch_size,
         "resamples": spec.resamples,
+        "slices": tuple(Slice(**part.model_dump(), seed=spec.seed) for part in spec.slices),
         "seed": spec.seed,
     }
     stage = Stage(f"measure-{split}-{prompting}", _deciding(settings), Scores, CODE, LIBRARIES)
@@ -140,19 +145,12 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
     progress(0, len(rows), "loading the model")
     tokenizer = load_tokenizer(job.model)
     model = load_model(job.model, merge=True)
-    conversations = _conversations(job, rows, model, tokenizer)
-    outputs, cut = answer(
-        model,
-        tokenizer,
-        conversations,
-        max_new_tokens=job.max_new_tokens,
-        batch_size=job.batch_size,
-        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
-        end_at_blank_line=job.prompting == "few-shot" and job.kind != "text",
-        progress=progress,
-    )
-    table = [_scored(job.kind, row, output) for row, output in zip(rows, outputs, strict=True)]
-    metrics = {name: score(table, name, job.resamples, job.seed) for name in names(job.kind)}
+    table, cut = _answered(job, rows, model, tokenizer, progress)
+    metrics = _metrics(job, table)
+    slices = {}
+    for part in job.slices:
+        told = _part(job, part, rows, table, model, tokenizer, progress)
+        slices[part.name] = _scores(job, told, _metrics(job, told), f"slice-{part.name}.parquet")
     general = None
     if job.general_held_out is not None:
         held_out = _read(job.general_held_out, job.perplexity_rows)
@@ -160,16 +158,56 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
         if surprises:
             metrics["perplexity"] = score(surprises, "perplexity", job.resamples, job.seed)
             general = _write(job, "general.parquet", surprises)
+    found = _scores(job, table, metrics, "outputs.parquet")
+    seconds = round(time.monotonic() - began, 3)
+    return found.model_copy(update={"slices": slices, "general": general, "cut_prompts": cut, "seconds": seconds})
+
+
+def _answered(
+    job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any, progress: Progress
+) -> tuple[list[dict[str, Any]], int]:
+    """(each row with its output and counts, how many prompts were cut to fit)."""
+    outputs, cut = answer(
+        model,
+        tokenizer,
+        _conversations(job, rows, model, tokenizer),
+        max_new_tokens=job.max_new_tokens,
+        batch_size=job.batch_size,
+        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
+        end_at_blank_line=job.prompting == "few-shot" and job.kind != "text",
+        progress=progress,
+    )
+    return [_scored(job.kind, row, output) for row, output in zip(rows, outputs, strict=True)], cut
+
+
+def _part(
+    job: MeasureJob,
+    part: Slice,
+    rows: Sequence[Row],
+    table: Sequence[dict[str, Any]],
+    model: Any,
+    tokenizer: Any,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """The rows of a slice with their outputs: those that are there, or new answers to prompts with noise."""
+    if part.made:
+        return _answered(job, said_carelessly(part, rows), model, tokenizer, progress)[0]
+    return [table[place] for place in chosen(part, rows)]
+
+
+def _metrics(job: MeasureJob, table: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
+    return {name: score(table, name, job.resamples, job.seed) for name in names(job.kind)}
+
+
+def _scores(job: MeasureJob, table: Sequence[Mapping[str, Any]], metrics: dict[str, Score], file: str) -> Scores:
     return Scores(
         model=job.model,
         split=job.split,
         prompting=job.prompting,
-        rows=len(rows),
+        rows=len(table),
         metrics=metrics,
-        outputs=_write(job, "outputs.parquet", table),
-        general=general,
-        cut_prompts=cut,
-        seconds=round(time.monotonic() - began, 3),
+        outputs=_write(job, file, table),
+        seconds=0,
     )
 
 

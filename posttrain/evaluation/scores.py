@@ -36,6 +36,9 @@ class Scores(Frozen):
     metrics: dict[str, Score]
     outputs: DatasetRef = Field(description="id, prompt, expected, output and a float column per per-row value")
     general: DatasetRef | None = Field(default=None, description="Rows behind the perplexity on held-out general text")
+    slices: dict[str, Scores] = Field(
+        default={}, description="Parts of the rows, scored by themselves (`evaluate.slices`)"
+    )
     cut_prompts: int = Field(default=0, description="Prompts that lost their beginning to fit the model's context")
     seconds: float
 

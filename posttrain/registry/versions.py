@@ -161,7 +161,7 @@ def _keep_scores(name: str, version: str, run_id: str, scores: Scores, model_id:
     talker = tracking.client()
     metrics = {f"{scores.split}/{key}": value for key, value in tracking.score_metrics(scores).items()}
     tracking.log_values(run_id, metrics=metrics, model_id=model_id)
-    for ref in (scores.outputs, scores.general):
+    for ref in (scores.outputs, scores.general, *(part.outputs for part in scores.slices.values())):
         if ref is not None:
             talker.log_artifact(run_id, ref.uri, f"{KEPT}/{ref.fingerprint}")
     talker.log_dict(run_id, scores.model_dump(mode="json"), f"{KEPT}/scores-{version}.json")
@@ -178,9 +178,13 @@ def _kept_scores(found: ModelVersion) -> Scores | None:
         scores = Scores.model_validate_json(path.read_text(encoding="utf-8"))
         outputs = _local_ref(kept, scores.outputs)
         general = _local_ref(kept, scores.general) if scores.general else None
+        slices = {
+            name: part.model_copy(update={"outputs": _local_ref(kept, part.outputs)})
+            for name, part in scores.slices.items()
+        }
     except (OSError, ValueError, KeyError, MlflowException):
         return None
-    return scores.model_copy(update={"outputs": outputs, "general": general})
+    return scores.model_copy(update={"outputs": outputs, "general": general, "slices": slices})
 
 
 def _local_ref(kept: str, ref: DatasetRef) -> DatasetRef:

@@ -17,6 +17,13 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from _leaks(spec)
     if spec.sft.optimizer == "muon" and spec.sft.method != "full":
         yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
+    names = [part.name for part in spec.evaluate.slices]
+    for place, gate in _gates(spec):
+        if gate.slice is not None and gate.slice not in names:
+            known = f"expected one of {', '.join(names)}" if names else "and evaluate.slices has none"
+            yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
+        if gate.slice is not None and gate.metric == "perplexity":
+            yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
     for place, metric in _named_metrics(spec):
         kinds = METRICS[metric]
         if kinds and spec.task.kind not in kinds:
@@ -50,10 +57,14 @@ def _content(source: Source) -> tuple[str, str | None, str | None]:
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from ((("strategy", "targets", name), name) for name in spec.strategy.targets)
+    yield from ((place, gate.metric) for place, gate in _gates(spec))
+
+
+def _gates(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:
     gates: dict[str, list[Gate]] = {
         "after_sft": spec.gates.after_sft,
         "after_align": spec.gates.after_align,
         "release": spec.gates.release,
     }
     for stage, demands in gates.items():
-        yield from ((("gates", stage, index), gate.metric) for index, gate in enumerate(demands))
+        yield from ((("gates", stage, index), gate) for index, gate in enumerate(demands))

@@ -15,9 +15,12 @@ from posttrain.artifacts import DatasetRef, Frozen, ModelRef, Workspace, file_di
 from posttrain.errors import DataError
 from posttrain.evaluation.measure import MODULE, MeasureJob, measure, run
 from posttrain.progress import Progress
+from posttrain.spec.sections.evaluate import SliceSpec
 
 TASK = SimpleNamespace(kind="intent_slots")
-SPEC = SimpleNamespace(few_shot_examples=2, max_new_tokens=8, batch_size=4, resamples=50, perplexity_rows=2, seed=0)
+SPEC = SimpleNamespace(
+    few_shot_examples=2, max_new_tokens=8, batch_size=4, resamples=50, perplexity_rows=2, slices=[], seed=0
+)
 
 
 def write(path: Path, rows: int) -> DatasetRef:
@@ -121,3 +124,18 @@ def test_no_rows_is_a_one_line_error(tiny: ModelRef, tmp_path: Path) -> None:
             workspace=Workspace(tmp_path / "work"),
         )
     assert not (tmp_path / "work").exists()
+
+
+def test_slices_are_scored_by_themselves_and_noise_is_answered_anew(tiny: ModelRef, tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.parquet", 6)
+    slices = [SliceSpec(name="three", pattern="3$"), SliceSpec(name="careless", noise="typos", rows=2)]
+    spec = SimpleNamespace(**{**vars(SPEC), "slices": slices})
+    ask = {"split": "test", "prompting": "zero-shot", "task": TASK, "workspace": Workspace(tmp_path / "work")}
+    scores = measure(tiny, rows, spec=spec, **ask).result  # type: ignore[arg-type]
+    assert {name: part.rows for name, part in scores.slices.items()} == {"three": 1, "careless": 2}
+    whole = parquet.read_table(scores.outputs.uri).to_pylist()
+    assert parquet.read_table(scores.slices["three"].outputs.uri).to_pylist() == [whole[3]]
+    careless = parquet.read_table(scores.slices["careless"].outputs.uri).to_pylist()
+    assert [row["id"] for row in careless] == ["rows0", "rows1"]
+    assert all("Sade" in row["prompt"] and row["prompt"] not in whole[0]["prompt"] for row in careless)
+    assert not measure(tiny, rows, spec=SPEC, **ask).reused  # type: ignore[arg-type]
