@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posttrain.evaluation.kept_outputs import KeptOutputs
 from posttrain.progress import Progress, silent
 from posttrain.prompts import PLAIN_TEMPLATE, Message
 
@@ -54,17 +55,24 @@ def answer(
     max_new_tokens: int,
     batch_size: int = 64,
     end_at_blank_line: bool = False,
+    kept: KeptOutputs | None = None,
     progress: Progress = silent,
 ) -> tuple[list[str], int]:
-    """The greedy answer to each conversation, in the order given, and how many prompts were cut to fit."""
+    """The greedy answer to each conversation, in the order given, and how many prompts were cut to fit.
+
+    What `kept` has is not generated again, and what is generated is kept there, batch by batch.
+    """
     prompts = encode(model, tokenizer, conversations, max_new_tokens)
-    outputs = [""] * len(prompts)
+    keys = [kept.key(conversation) for conversation in conversations] if kept else []
+    outputs = kept.find(keys) if kept else {}
+    missing = [prompt for prompt in prompts if prompt.place not in outputs]
     settings = {"do_sample": False, "max_new_tokens": max_new_tokens}
     ended = end_at_blank_line or tokenizer.chat_template == PLAIN_TEMPLATE
-    for batch, texts in _generate(model, tokenizer, prompts, batch_size, settings, ended, None, progress):
-        for prompt, text in zip(batch, texts, strict=True):
-            outputs[prompt.place] = text
-    return outputs, sum(prompt.cut for prompt in prompts)
+    for batch, texts in _generate(model, tokenizer, missing, batch_size, settings, ended, None, progress):
+        outputs |= {prompt.place: text for prompt, text in zip(batch, texts, strict=True)}
+        if kept:
+            kept.add([keys[prompt.place] for prompt in batch], texts)
+    return [outputs[place] for place in range(len(prompts))], sum(prompt.cut for prompt in prompts)
 
 
 def sample(

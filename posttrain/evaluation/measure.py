@@ -19,6 +19,7 @@ from posttrain.errors import DataError
 from posttrain.evaluation import examples as worked
 from posttrain.evaluation import statistics
 from posttrain.evaluation.generate import answer, context_length, token_ids
+from posttrain.evaluation.kept_outputs import KeptOutputs
 from posttrain.evaluation.metrics import METRICS, names, row_values
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.scores import Prompting, Score, Scores
@@ -79,6 +80,7 @@ class MeasureJob(Frozen):
     resamples: int
     slices: tuple[Slice, ...] = ()
     seed: int
+    kept_outputs: str = ""
     partial: str
     final: str
 
@@ -127,7 +129,8 @@ def measure(
     stage = Stage(f"measure-{split}-{prompting}", _deciding(settings), Scores, CODE, LIBRARIES)
 
     def work(partial: Path, final: Path) -> Scores:
-        job = MeasureJob(**settings, partial=str(partial), final=str(final))
+        kept = str(workspace.root / "models")
+        job = MeasureJob(**settings, kept_outputs=kept, partial=str(partial), final=str(final))
         return run(job, progress) if launch is None else Scores.model_validate(launch(MODULE, job, progress))
 
     return run_stage(workspace, stage, work)
@@ -167,16 +170,20 @@ def _answered(
     job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any, progress: Progress
 ) -> tuple[list[dict[str, Any]], int]:
     """(each row with its output and counts, how many prompts were cut to fit)."""
-    outputs, cut = answer(
-        model,
-        tokenizer,
-        _conversations(job, rows, model, tokenizer),
-        max_new_tokens=job.max_new_tokens,
-        batch_size=job.batch_size,
-        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
-        end_at_blank_line=job.prompting == "few-shot" and job.kind != "text",
-        progress=progress,
-    )
+    # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
+    ends = job.prompting == "few-shot" and job.kind != "text"
+    asked = {"model": job.model.fingerprint, "max_new_tokens": job.max_new_tokens, "end_at_blank_line": ends}
+    with KeptOutputs(Path(job.kept_outputs or job.partial), asked) as kept:
+        outputs, cut = answer(
+            model,
+            tokenizer,
+            _conversations(job, rows, model, tokenizer),
+            max_new_tokens=job.max_new_tokens,
+            batch_size=job.batch_size,
+            end_at_blank_line=ends,
+            kept=kept,
+            progress=progress,
+        )
     return [_scored(job.kind, row, output) for row, output in zip(rows, outputs, strict=True)], cut
 
 

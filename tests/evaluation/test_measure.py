@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef, Workspace, file_digest
 from posttrain.errors import DataError
+from posttrain.evaluation import generate
 from posttrain.evaluation.measure import MODULE, MeasureJob, measure, run
 from posttrain.progress import Progress
 from posttrain.spec.sections.evaluate import SliceSpec
@@ -139,3 +140,29 @@ def test_slices_are_scored_by_themselves_and_noise_is_answered_anew(tiny: ModelR
     assert [row["id"] for row in careless] == ["rows0", "rows1"]
     assert all("Sade" in row["prompt"] and row["prompt"] not in whole[0]["prompt"] for row in careless)
     assert not measure(tiny, rows, spec=SPEC, **ask).reused  # type: ignore[arg-type]
+
+
+def test_a_model_that_was_asked_before_generates_nothing(
+    tiny: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other rows beside them, and another seed of the bootstrap: the outputs are those of before."""
+    workspace = Workspace(tmp_path / "work")
+    ask = {"split": "test", "prompting": "zero-shot", "task": TASK, "workspace": workspace}
+    first = measure(tiny, write(tmp_path / "rows.parquet", 6), spec=SPEC, **ask).result  # type: ignore[arg-type]
+    generated: list[int] = []
+    before = generate._generate
+
+    def counted(model: Any, tokenizer: Any, prompts: Any, *rest: Any) -> Any:
+        generated.append(len(prompts))
+        return before(model, tokenizer, prompts, *rest)
+
+    monkeypatch.setattr(generate, "_generate", counted)
+    spec = SimpleNamespace(**{**vars(SPEC), "seed": 1})
+    again = measure(tiny, write(tmp_path / "rows.parquet", 8), spec=spec, **ask).result  # type: ignore[arg-type]
+    assert generated == [2]
+    both = [parquet.read_table(scores.outputs.uri)["output"].to_pylist()[:6] for scores in (first, again)]
+    assert both[0] == both[1]
+    measure(
+        tiny, write(tmp_path / "rows.parquet", 8), spec=SimpleNamespace(**{**vars(SPEC), "max_new_tokens": 7}), **ask
+    )  # type: ignore[arg-type]
+    assert generated == [2, 8]

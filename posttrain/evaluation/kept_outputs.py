@@ -1,0 +1,78 @@
+"""Outputs that were generated before: the same model, asked the same way, is not asked twice.
+
+One SQLite file in the workspace. An output's name is made from all that decides it: the model's weights, the whole
+conversation, the decoding settings and the versions of the libraries that generate. A changed metric, another slice or
+a killed run then cost no generation. Knows nothing of models or scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from posttrain.errors import WorkspaceError
+
+FILE = "outputs.sqlite"
+LIBRARIES = ("torch", "transformers", "tokenizers", "peft")
+
+
+class KeptOutputs:
+    """The outputs in a folder's `outputs.sqlite`. A context manager; several processes may share the file.
+
+    `asked` is what every conversation has in common: the model's fingerprint and the decoding settings.
+    Raises: `WorkspaceError` when the file cannot be used.
+    """
+
+    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
+        self.path = folder / FILE
+        self._asked = {**asked, **{name: version(name) for name in LIBRARIES}}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost some outputs, no more
+            self._connection.execute("CREATE TABLE IF NOT EXISTS outputs (key BLOB PRIMARY KEY, output TEXT NOT NULL)")
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+
+    def __enter__(self) -> KeptOutputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+
+    def key(self, conversation: Sequence[Mapping[str, str]]) -> bytes:
+        """The name of a conversation's output."""
+        told = json.dumps([self._asked, list(conversation)], sort_keys=True, ensure_ascii=True)
+        return hashlib.blake2b(told.encode(), digest_size=16).digest()
+
+    def find(self, keys: Sequence[bytes]) -> dict[int, str]:
+        """Place among the keys -> output, for those that are there."""
+        found: dict[int, str] = {}
+        try:
+            for place, key in enumerate(keys):
+                row = self._connection.execute("SELECT output FROM outputs WHERE key = ?", (key,)).fetchone()
+                if row:
+                    found[place] = row[0]
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return found
+
+    def add(self, keys: Sequence[bytes], outputs: Sequence[str]) -> None:
+        """Keep outputs; they are on disk when this returns."""
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO outputs VALUES (?, ?)", list(zip(keys, outputs, strict=True))
+                )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> WorkspaceError:
+        return WorkspaceError(f"{self.path}: cannot be used ({error}); free the disk, or remove the file")
