@@ -47,7 +47,7 @@ from posttrain.data.embedding.embed import MINILM, Embedder, lexical_vectors  # 
 THRESHOLD = 0.85
 PEERS = Path.home() / ".cache" / "curation-peers"
 CORPUS = PROJECT / "data" / "general"
-SIZES = {True: (5_000, 150), False: (100_000, 800)}
+SIZES = {True: (5_000, 60), False: (100_000, 800)}
 """Quick or not: rows of the search, rows of the chain."""
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 Pairs = list[tuple[int, int]]
