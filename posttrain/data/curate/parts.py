@@ -11,30 +11,12 @@ from functools import lru_cache
 
 import polars as pl
 
+from posttrain.data.text.refusal import opens_with_refusal
 from posttrain.errors import DataError
 from posttrain.spec.sections.mixture import PartSpec
 
 ANSWERS = ("completion", "chosen", "rejected")
 _FALSE = ("", "0", "false")
-
-OPENING = 200
-"""Characters of an answer in which a refusal shows."""
-
-_CANNOT = r"\bI(?: am|'m)? (?:really |truly )?(?:cannot|can't|can not|won't|will not|not able to|unable to)"
-_DOING = (
-    "advise|answer|assist|comply|condone|create|discuss|encourage|endorse|engage|fulfill|give|help|offer|participate|"
-    "promote|provide|recommend|satisfy|share|suggest|support|tell|write"
-)
-_REFUSALS = (
-    rf"{_CANNOT} (?:\w+ )?(?:{_DOING})\b",
-    r"\bI must (?:respectfully )?decline\b",
-    r"\bI (?:do not|don't) (?:support|condone|encourage)\b",
-    r"\b(?:not|never|isn't) (?:\w+ (?:or )?)?(?:appropriate|ethical|acceptable|legal|safe|right)\b",
-    r"\bagainst the law\b|\bis illegal\b",
-    r"(?:抱歉|对不起|不好意思)[^。！？]{0,40}(?:不能|无法|不会|不可以|拒绝)",
-    r"(?:我|作为[^。！？]{0,20})(?:不能|无法|拒绝)(?:为[您你]|向[您你]|给[您你])?(?:提供|帮助|协助|支持|回答)",
-)
-_REFUSAL = "(?i)" + "|".join(_REFUSALS)
 
 
 def assigned(rows: pl.DataFrame, parts: Mapping[str, PartSpec], origin: str) -> pl.Series:
@@ -75,9 +57,7 @@ def multi_turn(rows: pl.DataFrame) -> pl.Series:
 
 def refuses(rows: pl.DataFrame) -> pl.Series:
     """Whether the answer (of a pair: the chosen one) opens with a refusal, in English or Chinese."""
-    answer = "completion" if "completion" in rows.columns else "chosen"
-    opening = pl.col(answer).str.head(OPENING).str.replace_all("’", "'", literal=True)
-    return rows.select(opening.str.contains(_REFUSAL).alias("refuses")).to_series()
+    return opens_with_refusal(rows["completion" if "completion" in rows.columns else "chosen"]).alias("refuses")
 
 
 def _flagged(rows: pl.DataFrame, name: str, column: str) -> pl.Series:

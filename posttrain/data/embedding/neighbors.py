@@ -22,8 +22,8 @@ EXACT = 65_536
 SKETCH = 64
 """Directions of a sketch: six times fewer multiplications than MiniLM's 384."""
 PROBES = 24
-"""Clusters in which a row looks for its like: of 100,000 rows with 15,000 planted copies 8 find 99.4 %, 24 all but three
-in ten thousand, in the same time."""
+"""Clusters in which a row looks for its like: of 100,000 rows with 15,000 planted copies 8 find 99.4 %, 24
+all but three in ten thousand, in the same time."""
 SAMPLE = 16_384
 SLACK = 2e-3
 """What rounding to 16 bits may take from a product."""
