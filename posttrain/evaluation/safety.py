@@ -57,7 +57,7 @@ class Probe:
 
 
 def probes(path: Path, shown: str, instruction: str) -> list[Probe]:
-    """The probes of a file of `prompt` and `label` (safe or unsafe); where there is an instruction, those for leaks too.
+    """The probes of a file of `prompt` and `label` (safe or unsafe); with an instruction, those for leaks too.
 
     JSON lines, CSV or Parquet, by the file's name. Raises: `DataError` for a file that cannot be
     read, lacks a column, or has another label.
