@@ -47,8 +47,8 @@ from posttrain.data.embedding.embed import MINILM, Embedder, lexical_vectors  # 
 THRESHOLD = 0.85
 PEERS = Path.home() / ".cache" / "curation-peers"
 CORPUS = PROJECT / "data" / "general"
-SIZES = {True: (5_000, 60), False: (100_000, 800)}
-"""Quick or not: rows of the search, rows of the chain."""
+SIZES = {True: (5_000, 0), False: (100_000, 800)}
+"""Quick or not: rows of the search, rows of the chain (0: it is left out)."""
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 Pairs = list[tuple[int, int]]
 """(row dropped, row that it is like)."""
@@ -69,7 +69,8 @@ def compared(rows: int, chain: int, corpus: Path, peers: Path) -> dict[str, floa
               f"{peers / 'semhash'}/bin/pip install semhash==0.5.0")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         figures = searched(rows, corpus, Path(folder), sides, peers)
-        figures |= chained(chain, corpus, Path(folder), sides, peers)
+        if chain:
+            figures |= chained(chain, corpus, Path(folder), sides, peers)
     return figures
 
 
