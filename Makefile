@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: install
 	$(BIN)/ruff format --check .
