@@ -1,4 +1,7 @@
-"""Which training rows to show a model as worked examples. Pure; knows nothing of models beyond a length."""
+"""Which training rows to show a model as worked examples: the same for every prompt, or those most like it.
+
+Pure; knows nothing of models beyond a length.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,33 @@ def choose(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
             chosen.append(row)
     others = (row for row in shuffled if row not in chosen)
     return chosen + [row for row, _ in zip(others, range(count - len(chosen)), strict=False)]
+
+
+def nearest(rows: Sequence[Row], asked: Sequence[Row], count: int) -> list[list[Row]]:
+    """For each row asked the `count` rows whose prompts are most like its own, the most like last, where models look.
+
+    Alike is the cosine of words and pairs of words, in any language (`lexical_vectors`); of equal ones the earlier row
+    counts as nearer. Rows of a prompt that is asked itself are left out: they would give its answer away.
+    """
+    import numpy as np
+
+    from posttrain.data.embedding.embed import lexical_vectors
+    from posttrain.data.text.words import key
+
+    if not count or not rows:
+        return [[] for _ in asked]
+    known = lexical_vectors([row["prompt"] for row in rows])
+    keys = [key(row["prompt"]) for row in rows]
+    found = []
+    for start in range(0, len(asked), 256):
+        batch = asked[start : start + 256]
+        likeness = lexical_vectors([row["prompt"] for row in batch]) @ known.T
+        for row, values in zip(batch, likeness, strict=True):
+            order = np.argsort(-values, kind="stable")
+            own = key(row["prompt"])
+            best = [rows[place] for place in order[: count + 50] if keys[place] != own][:count]
+            found.append(best[::-1])
+    return found
 
 
 def _label(row: Row) -> str:
