@@ -1,20 +1,29 @@
-"""Promotion: the alias `champion` goes to what is better than the present champion, else `challenger`.
+"""Promotion: `champion` goes to what is better than the present champion, else the version is `challenger`.
 
-Knows nothing of weights; a verdict and the registry's aliases decide.
+Every change happens under the lock of the name and against the champion that the verdict was made against, so that
+two runs cannot both win, and a second call with the same arguments changes nothing. Knows nothing of weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from posttrain import tracking
 from posttrain.artifacts import Frozen
-from posttrain.registry.versions import CHAMPION, by_alias
+from posttrain.errors import ModelError
+from posttrain.registry import find
+from posttrain.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS, challenge, crown, settle, version_of
+from posttrain.registry.lock import Lock, promoting
 
 if TYPE_CHECKING:
     from posttrain.gates import Verdict
 
-CHALLENGER = "challenger"
+PIPELINE = "pipeline"
+ROLLED_BACK = "posttrain.rolled_back"
 
 
 class Promotion(Frozen):
@@ -25,31 +34,107 @@ class Promotion(Frozen):
     alias: str
     previous: str | None
     reasons: tuple[str, ...]
+    stale: bool = Field(
+        default=False, description="The champion is not the one that the verdict was made against: test again"
+    )
 
 
-def promote(name: str, version: str, verdict: Verdict, may_replace: bool = True) -> Promotion:
-    """Alias `champion` when the verdict passed and shows a gain over the present champion, else `challenger`.
+class Approval(Frozen):
+    """What a person answered when asked whether a version may become champion; `approved` is None without an answer."""
 
-    Without a present champion the verdict alone decides. With `may_replace` off (`register.promote: false`) a
-    person promotes. The reasons are kept as a tag of the version.
+    approved: bool | None
+    by: str = ""
+    comment: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """approved by ann: looks good."""
+        if self.approved is None:
+            return self.comment or "nobody answered"
+        who = f" by {self.by}" if self.by else ""
+        return f"{'approved' if self.approved else 'refused'}{who}" + (f": {self.comment}" if self.comment else "")
+
+
+def promote(
+    name: str,
+    version: str,
+    verdict: Verdict,
+    *,
+    against: str | None,
+    may_replace: bool = True,
+    approval: Approval | None = None,
+) -> Promotion:
+    """Champion when the verdict passed and shows a gain over the present champion, else challenger.
+
+    `against` is the champion version that the verdict was made against (None: there was none). When another version
+    is champion by now nothing is promoted and the result is `stale`. With `may_replace` off (`register.promote: false`)
+    or an approval that is not given, the version stays challenger. Verdict, reasons and approval become tags.
+    Raises: WorkspaceError when other processes hold the lock for minutes; LockLost.
     """
-    talker, present = tracking.client(), by_alias(name, CHAMPION)
-    previous = str(present.version) if present else None
-    if previous == version:
-        reasons: tuple[str, ...] = ("it is the champion already",)
-        return Promotion(name=name, version=version, alias=CHAMPION, previous=previous, reasons=reasons)
-    better, reasons = _judge(verdict, previous) if may_replace else (False, ("register.promote is off",))
-    alias = CHAMPION if better else CHALLENGER
-    talker.set_registered_model_alias(name, alias, version)
-    if better and (waiting := by_alias(name, CHALLENGER)) and str(waiting.version) == version:
-        talker.delete_registered_model_alias(name, CHALLENGER)
-    tags = {"posttrain.verdict": verdict.summary, "posttrain.reasons": "\n".join(reasons)}
-    for key, value in tags.items():
-        talker.set_model_version_tag(name, version, key, value)
-    return Promotion(name=name, version=version, alias=alias, previous=previous, reasons=reasons)
+    with promoting(name) as lock:
+        settle(name, lock)
+        present = version_of(name, CHAMPION)
+        if present == version:
+            return _promotion(name, version, CHAMPION, present, ("it is the champion already",), lock)
+        stale = present != against
+        better, reasons = False, _moved(against, present)
+        if not stale:
+            better, reasons = _may(name, version, verdict, against, may_replace, approval)
+        said = {
+            "posttrain.decision": CHAMPION if better else CHALLENGER,
+            "posttrain.decided_by": PIPELINE,
+            "posttrain.verdict": verdict.summary,
+            "posttrain.reasons": "\n".join(reasons),
+            **_approval_tags(approval),
+        }
+        _say(name, version, said, lock)
+        if better:
+            crown(name, version, lock)
+        else:
+            challenge(name, version, lock)
+        alias = CHAMPION if better else CHALLENGER
+        return _promotion(name, version, alias, present, reasons, lock, stale)
 
 
-def _judge(verdict: Verdict, champion_version: str | None) -> tuple[bool, tuple[str, ...]]:
+def promote_by_hand(name: str, version: str, by: str, reason: str) -> Promotion:
+    """A person makes a version champion, whatever its verdict; recorded in its tags. Raises: ModelError."""
+    version = str(find.version(name, version).version)
+    with promoting(name) as lock:
+        settle(name, lock)
+        present = version_of(name, CHAMPION)
+        if present == version:
+            return _promotion(name, version, CHAMPION, present, ("it is the champion already",), lock)
+        reasons = (f"{by} promoted it", *([reason] if reason else []))
+        _say(name, version, _by_hand(CHAMPION, by, reasons), lock)
+        _forget_rolling_back(name, version, lock)
+        crown(name, version, lock)
+        return _promotion(name, version, CHAMPION, present, reasons, lock)
+
+
+def roll_back(name: str, by: str, reason: str) -> Promotion:
+    """Champion and previous change places; the pipeline will not promote the version that was rolled back again.
+
+    Raises: ModelError when there is no other champion to go back to.
+    """
+    with promoting(name) as lock:
+        settle(name, lock)
+        present, before = version_of(name, CHAMPION), version_of(name, PREVIOUS)
+        if present is None or before is None or present == before:
+            held = f"version {present} is the only champion so far" if present else "there is no champion"
+            raise ModelError(
+                f"{name}: cannot be rolled back, for {held}; `posttrain models promote {name} VERSION` sets one"
+            )
+        why = f": {reason}" if reason else ""
+        reasons = (f"{by} rolled version {present} back", *([reason] if reason else []))
+        _say(name, present, {ROLLED_BACK: f"by {by} on {_now()}{why}", "posttrain.decision": "rolled back"}, lock)
+        _say(name, before, _by_hand(CHAMPION, by, reasons), lock)
+        _forget_rolling_back(name, before, lock)
+        crown(name, before, lock)
+        return _promotion(name, before, CHAMPION, present, reasons, lock)
+
+
+def weigh(verdict: Verdict, champion_version: str | None) -> tuple[bool, tuple[str, ...]]:
+    """Whether the verdict speaks for a change of champion, and why; pure."""
     if not verdict.passed:
         return False, tuple(check.reason for check in verdict.checks if not check.passed) or (verdict.summary,)
     if champion_version is None:
@@ -61,3 +146,78 @@ def _judge(verdict: Verdict, champion_version: str | None) -> tuple[bool, tuple[
     if not gains:
         return False, (f"no better than the champion, version {champion_version}", *(c.reason for c in compared))
     return True, (f"better than version {champion_version}", *(check.reason for check in gains))
+
+
+def rolled_back(name: str, version: str) -> str:
+    """Who rolled the version back, when and why; empty when nobody did."""
+    return str(tracking.client().get_model_version(name, version).tags.get(ROLLED_BACK, ""))
+
+
+def _may(
+    name: str, version: str, verdict: Verdict, against: str | None, may_replace: bool, approval: Approval | None
+) -> tuple[bool, tuple[str, ...]]:
+    """The verdict's word, unless a person or the spec stands against it."""
+    if not may_replace:
+        return False, ("register.promote is off",)
+    better, reasons = weigh(verdict, against)
+    if better and (back := rolled_back(name, version)):
+        return False, (f"it was rolled back {back}", f"`posttrain models promote {name} {version}` brings it back")
+    if better and approval is not None:
+        return bool(approval.approved), (approval.in_words, *reasons)
+    return better, reasons
+
+
+def _moved(against: str | None, present: str | None) -> tuple[str, ...]:
+    tested = f"version {against}" if against else "no champion"
+    now = f"version {present} is champion now" if present else "there is no champion now"
+    return (f"it was tested against {tested}, but {now}",)
+
+
+def _approval_tags(approval: Approval | None) -> dict[str, str]:
+    if approval is None:
+        return {}
+    word = {True: "approved", False: "refused", None: "no answer"}[approval.approved]
+    return {
+        "posttrain.approval": word,
+        "posttrain.approval_by": approval.by,
+        "posttrain.approval_comment": approval.comment,
+    }
+
+
+def _by_hand(decision: str, by: str, reasons: tuple[str, ...]) -> dict[str, str]:
+    return {"posttrain.decision": decision, "posttrain.decided_by": by, "posttrain.reasons": "\n".join(reasons)}
+
+
+def _say(name: str, version: str, tags: Mapping[str, str], lock: Lock) -> None:
+    """Set the version's tags and the time of the decision; what is said already is not said again."""
+    talker = tracking.client()
+    present = talker.get_model_version(name, version).tags
+    if all(present.get(key) == value for key, value in tags.items()):
+        return
+    lock.check()
+    for key, value in {**tags, "posttrain.decided_at": _now()}.items():
+        talker.set_model_version_tag(name, version, key, value)
+
+
+def _forget_rolling_back(name: str, version: str, lock: Lock) -> None:
+    if rolled_back(name, version):
+        lock.check()
+        tracking.client().delete_model_version_tag(name, version, ROLLED_BACK)
+
+
+def _promotion(
+    name: str,
+    version: str,
+    alias: str,
+    previous: str | None,
+    reasons: tuple[str, ...],
+    lock: Lock,
+    stale: bool = False,
+) -> Promotion:
+    return Promotion(
+        name=name, version=version, alias=alias, previous=previous, reasons=(*reasons, *lock.notes), stale=stale
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +23,17 @@ from pydantic import Field
 from posttrain import tracking
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef, digest
 from posttrain.evaluation.scores import Scores
+from posttrain.registry.aliases import CHAMPION
+from posttrain.registry.find import by_alias, quoted
+from posttrain.registry.kept import keep_scores, kept_scores, local
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
+    from posttrain.gates import Verdict
+
 REQUIREMENTS = ("posttrain", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic")
 WEIGHTS = "model"  # folder of a version's artifacts
-KEPT = "registered"  # folder of a run's artifacts that holds what a later paired test needs
 
 
 class Asking(Frozen):
@@ -66,9 +69,21 @@ class Champion(Frozen):
     run_id: str
 
 
+class Incumbent(Frozen):
+    """Whom a candidate has to beat; `scores` is None when there is nobody, or nobody but the candidate itself."""
+
+    version: str | None = None
+    scores: Scores | None = None
+    is_candidate: bool = False
+
+
 def load_line(uri: str, name: str, alias: str = CHAMPION, prompt: str = "play some jazz") -> str:
-    """The documented line that loads a registered model and asks it; `uri` is the tracking store's."""
-    call = f'mlflow.pyfunc.load_model("models:/{name}@{alias}").predict([{json.dumps(prompt, ensure_ascii=False)}])'
+    """The documented line that loads a registered model and asks it.
+
+    `uri` is the tracking store's; `alias` may be a version number.
+    """
+    model = f"models:/{name}/{alias}" if alias.isdecimal() else f"models:/{name}@{alias}"
+    call = f'mlflow.pyfunc.load_model("{model}").predict([{json.dumps(prompt, ensure_ascii=False)}])'
     return f'import mlflow; mlflow.set_tracking_uri("{tracking.masked(uri)}"); print({call})'
 
 
@@ -89,10 +104,10 @@ def register(
     they come from changed. Needs `tracking.connect`; `run_id` is the run that the version belongs to.
     """
     talker = tracking.client()
-    identity = digest({"model": model.fingerprint, "asking": asking})
+    identity = identity_of(model, asking)
     if found := _find(name, identity):
         if found.tags.get("posttrain.outputs") != scores.outputs.fingerprint:
-            _keep_scores(name, found.version, run_id, scores, found.tags["posttrain.model_id"])
+            keep_scores(name, found.version, run_id, scores, found.tags["posttrain.model_id"])
         return _registered(found, reused=True)
     lineage = {
         "posttrain.identity": identity,
@@ -110,8 +125,34 @@ def register(
     made = talker.create_model_version(
         name, f"models:/{model_id}", run_id=run_id, tags=lineage, model_id=model_id, description=_description(scores)
     )
-    _keep_scores(name, made.version, run_id, scores, model_id)
+    keep_scores(name, made.version, run_id, scores, model_id)
     return _registered(made, reused=False)
+
+
+def keep_verdicts(version: Registered, verdicts: Sequence[Verdict]) -> None:
+    """Each gate's verdict as tags of the version: `gate.release` = passed, and its summary."""
+    talker = tracking.client()
+    present = talker.get_model_version(version.name, version.version).tags
+    for verdict in verdicts:
+        said = {f"gate.{verdict.name}": verdict.outcome, f"gate.{verdict.name}.summary": verdict.summary}
+        for key, value in said.items():
+            if present.get(key) != value:
+                talker.set_model_version_tag(version.name, version.version, key, value)
+
+
+def identity_of(model: ModelRef, asking: Asking) -> str:
+    """What makes a version: the weights and the way they are asked."""
+    return digest({"model": model.fingerprint, "asking": asking})
+
+
+def incumbent(name: str, model: ModelRef, asking: Asking) -> Incumbent:
+    """Who serves now, for a candidate to be tested against; no weights are fetched."""
+    found = by_alias(name, CHAMPION)
+    if found is None:
+        return Incumbent()
+    is_candidate = found.tags.get("posttrain.identity") == identity_of(model, asking)
+    scores = None if is_candidate else kept_scores(found)
+    return Incumbent(version=str(found.version), scores=scores, is_candidate=is_candidate)
 
 
 def champion(name: str) -> Champion | None:
@@ -119,12 +160,12 @@ def champion(name: str) -> Champion | None:
     found = by_alias(name, CHAMPION)
     if found is None:
         return None
-    weights = Path(_local(f"models:/{name}/{found.version}"), "artifacts", WEIGHTS)
+    weights = Path(local(f"models:/{name}/{found.version}"), "artifacts", WEIGHTS)
     return Champion(
         name=name,
         version=str(found.version),
-        model=ModelRef(base=str(weights), fingerprint=found.tags["posttrain.fingerprint"]),
-        scores=_kept_scores(found),
+        model=ModelRef(base=str(weights), fingerprint=found.tags.get("posttrain.fingerprint", "unknown")),
+        scores=kept_scores(found),
         run_id=str(found.run_id),
     )
 
@@ -156,79 +197,21 @@ def _log_model(model: ModelRef, name: str, asking: Asking, run_id: str, tags: Ma
     return str(logged.model_id)
 
 
-def _keep_scores(name: str, version: str, run_id: str, scores: Scores, model_id: str) -> None:
-    """Log metrics for the model, and keep its outputs for the paired test against the next candidate."""
-    talker = tracking.client()
-    metrics = {f"{scores.split}/{key}": value for key, value in tracking.score_metrics(scores).items()}
-    tracking.log_values(run_id, metrics=metrics, model_id=model_id)
-    for ref in (scores.outputs, scores.general, *(part.outputs for part in scores.slices.values())):
-        if ref is not None:
-            talker.log_artifact(run_id, ref.uri, f"{KEPT}/{ref.fingerprint}")
-    talker.log_dict(run_id, scores.model_dump(mode="json"), f"{KEPT}/scores-{version}.json")
-    talker.set_model_version_tag(name, version, "posttrain.outputs", scores.outputs.fingerprint)
-    talker.set_model_version_tag(name, version, "posttrain.scores_run", run_id)
-
-
-def _kept_scores(found: ModelVersion) -> Scores | None:
-    from mlflow import MlflowException
-
-    try:
-        kept = tracking.client().get_run(found.tags["posttrain.scores_run"]).info.artifact_uri + f"/{KEPT}"
-        path = Path(_local(f"{kept}/scores-{found.version}.json"))
-        scores = Scores.model_validate_json(path.read_text(encoding="utf-8"))
-        outputs = _local_ref(kept, scores.outputs)
-        general = _local_ref(kept, scores.general) if scores.general else None
-        slices = {
-            name: part.model_copy(update={"outputs": _local_ref(kept, part.outputs)})
-            for name, part in scores.slices.items()
-        }
-    except (OSError, ValueError, KeyError, MlflowException):
-        return None
-    return scores.model_copy(update={"outputs": outputs, "general": general, "slices": slices})
-
-
-def _local_ref(kept: str, ref: DatasetRef) -> DatasetRef:
-    return ref.model_copy(update={"uri": _local(f"{kept}/{ref.fingerprint}/{Path(ref.uri).name}")})
-
-
-def _local(uri: str) -> str:
-    """A local path of an artifact: the artifact itself when its store is a local folder."""
-    import mlflow
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return str(mlflow.artifacts.download_artifacts(uri))
-
-
 def _find(name: str, identity: str) -> ModelVersion | None:
-    wanted = f"name = '{_quoted(name)}' and tags.`posttrain.identity` = '{identity}'"
+    wanted = f"name = '{quoted(name)}' and tags.`posttrain.identity` = '{identity}'"
     return max(tracking.client().search_model_versions(wanted), key=lambda found: int(found.version), default=None)
-
-
-def by_alias(name: str, alias: str) -> ModelVersion | None:
-    """The version that has the alias; neither the name nor the alias need exist."""
-    from mlflow import MlflowException
-
-    try:
-        return tracking.client().get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return None
 
 
 def _make_name(name: str) -> None:
     from mlflow import MlflowException
 
     talker = tracking.client()
-    if not talker.search_registered_models(f"name = '{_quoted(name)}'"):
+    if not talker.search_registered_models(f"name = '{quoted(name)}'"):
         try:
             talker.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
-
-
-def _quoted(name: str) -> str:
-    return name.replace("'", "''")
 
 
 def _registered(found: ModelVersion, reused: bool) -> Registered:

@@ -1,4 +1,4 @@
-"""A real model is registered in a real store, loaded back by the documented line, and promoted or not."""
+"""A real model is registered in a real store and loaded back by the documented line."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
+from registered import verdict
 
 from posttrain import registry, tracking
 from posttrain.artifacts import DatasetRef, ModelRef, file_digest
 from posttrain.evaluation.generate import answer
 from posttrain.evaluation.scores import Score, Scores
-from posttrain.gates import Check, Verdict
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.prompts import messages
 from posttrain.registry import Asking, Registered
@@ -58,26 +57,6 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
                 weight.normal_(std=0.3)
     lora.save_pretrained(folder / "adapter")
     return ModelRef(base=str(folder / "base"), adapter=str(folder / "adapter"), fingerprint="1234567812345678")
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The database of a store with nothing in it: MLflow takes seconds to make one, so it is made once."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        tracking.connect(path.parent, "unused")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def run_id(empty_store: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A run in a fresh store of this test's own."""
-    (tmp_path / "mlflow.db").write_bytes(empty_store)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    tracking.connect(tmp_path, "registry-test")
-    with tracking.pipeline_run("registry-test", "spec") as run:
-        yield run
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +115,7 @@ def test_the_documented_line_gives_what_evaluation_saw(
     """In another process, knowing nothing but the store's address."""
     scores = scores_of(adapted, tmp_path, outputs)
     made = add(adapted, run_id, scores)
-    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
     line = registry.load_line(os.environ["MLFLOW_TRACKING_URI"], "voice-assistant")
     assert 'mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])' in line
     script = line.replace('["play some jazz"]', repr(PROMPTS)).replace("print(", "print(repr(") + ")"
@@ -149,6 +128,7 @@ def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
     adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
     made = add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+    registry.keep_verdicts(made, [verdict(passed=False)])
     client = tracking.client()
     version = client.get_model_version("voice-assistant", made.version)
     model = client.get_logged_model(made.model_id)
@@ -156,6 +136,8 @@ def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
     assert version.tags["posttrain.dataset.train"] == "aaaabbbbccccdddd"
     assert version.tags["posttrain.spec_digest"] == "0123456789abcdef"
     assert version.tags["posttrain.base"] == adapted.base
+    assert version.tags["gate.release"] == "refused"
+    assert version.tags["gate.release.summary"] == "the release gate says False"
     assert "slot_f1 0.500 [0.400, 0.600]" in version.description
     assert {metric.key: metric.value for metric in model.metrics}["test/slot_f1"] == 0.5
     assert '"type": "string"' in (folder / "MLmodel").read_text()
@@ -183,7 +165,7 @@ def test_the_champion_brings_its_weights_and_scores(
     assert registry.champion("voice-assistant") is None
     scores = scores_of(adapted, tmp_path / "workspace", outputs)
     made = add(adapted, run_id, scores)
-    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
     Path(scores.outputs.uri).unlink()
     champion = registry.champion("voice-assistant")
     assert champion is not None
@@ -201,7 +183,7 @@ def test_new_scores_of_a_registered_model_replace_the_kept_ones(
     adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
     made = add(adapted, run_id, scores_of(adapted, tmp_path / "a", outputs, value=0.5))
-    registry.promote("voice-assistant", made.version, verdict(passed=True))
+    registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
     add(adapted, run_id, scores_of(adapted, tmp_path / "b", [f"{text}!" for text in outputs], value=0.75))
     champion = registry.champion("voice-assistant")
     assert champion is not None
@@ -209,75 +191,16 @@ def test_new_scores_of_a_registered_model_replace_the_kept_ones(
     assert champion.scores.metrics["slot_f1"].value == 0.75
 
 
-def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> Verdict:
-    """A release verdict with one check on slot F1."""
-    reason = f"slot_f1 0.500 against {reference or 'a threshold'}"
-    check = Check(
-        metric="slot_f1",
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        reference=reference,
-        gain=gain,
-        requirement="above champion",
-        outcome="passed" if passed else "refused",
-        reason=reason,
-    )
-    return Verdict(name="release", checks=(check,), summary=f"the release gate says {passed}")
-
-
-@pytest.fixture
-def two_versions(run_id: str) -> None:
-    """Two versions under one name; the first is champion. Promotion looks at names and verdicts, not at weights."""
-    client = tracking.client()
-    client.create_registered_model("voice-assistant")
-    for _ in range(2):
-        client.create_model_version("voice-assistant", "file:///nowhere", run_id=run_id)
-    assert registry.promote("voice-assistant", "1", verdict(passed=True)).alias == "champion"
-
-
-def aliases() -> dict[str, str]:
-    """Alias → version, as the registry holds them."""
-    held = tracking.client().get_registered_model("voice-assistant").aliases
-    return {alias: str(version) for alias, version in held.items()}
-
-
-@pytest.mark.parametrize(
-    ("judged", "alias", "reason"),
-    [
-        (verdict(passed=True, reference="champion", gain=0.1), "champion", "better than version 1"),
-        (verdict(passed=False, reference="champion", gain=-0.1), "challenger", "slot_f1 0.500 against champion"),
-        (verdict(passed=True, reference="champion", gain=0.0), "challenger", "no better than the champion, version 1"),
-        (verdict(passed=True), "challenger", "no gate of release compared it with the champion, version 1"),
-    ],
-)
-def test_only_a_better_version_takes_the_champions_place(
-    two_versions: None, judged: Verdict, alias: str, reason: str
+def test_the_incumbent_is_whom_the_candidate_must_beat(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
-    promotion = registry.promote("voice-assistant", "2", judged)
-    assert (promotion.alias, promotion.previous) == (alias, "1")
-    assert promotion.reasons[0] == reason
-    assert aliases()[alias] == "2"
-    assert aliases()["champion"] == ("2" if alias == "champion" else "1")
-    assert reason in tracking.client().get_model_version("voice-assistant", "2").tags["posttrain.reasons"]
-
-
-def test_a_challenger_that_wins_is_challenger_no_more(two_versions: None) -> None:
-    registry.promote("voice-assistant", "2", verdict(passed=False))
-    assert aliases() == {"champion": "1", "challenger": "2"}
-    registry.promote("voice-assistant", "2", verdict(passed=True, reference="champion", gain=0.2))
-    assert aliases() == {"champion": "2"}
-
-
-def test_a_first_version_that_is_refused_is_no_champion(run_id: str) -> None:
-    client = tracking.client()
-    client.create_registered_model("voice-assistant")
-    client.create_model_version("voice-assistant", "file:///nowhere", run_id=run_id)
-    assert registry.promote("voice-assistant", "1", verdict(passed=False)).alias == "challenger"
-    assert registry.by_alias("voice-assistant", "champion") is None
-
-
-def test_promoting_the_champion_again_changes_nothing(two_versions: None) -> None:
-    promotion = registry.promote("voice-assistant", "1", verdict(passed=False))
-    assert (promotion.alias, promotion.reasons) == ("champion", ("it is the champion already",))
-    assert aliases() == {"champion": "1"}
+    """The same weights asked in another way are another candidate, to be compared like any other."""
+    assert registry.incumbent("voice-assistant", adapted, ASKING) == registry.Incumbent()
+    made = add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+    registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
+    same = registry.incumbent("voice-assistant", adapted, ASKING)
+    assert (same.version, same.is_candidate, same.scores) == ("1", True, None)
+    other = registry.incumbent("voice-assistant", adapted, Asking(system="Answer in French."))
+    assert (other.version, other.is_candidate) == ("1", False)
+    assert other.scores is not None
+    assert other.scores.metrics["slot_f1"].value == 0.5

@@ -1,0 +1,47 @@
+"""Versions, verdicts and aliases for tests of the registry: promotion looks at names and verdicts, not at weights."""
+
+from __future__ import annotations
+
+from posttrain import tracking
+from posttrain.gates import Check, Verdict
+
+NAME = "voice-assistant"
+
+
+def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> Verdict:
+    """A release verdict with one check on slot F1."""
+    check = Check(
+        metric="slot_f1",
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        reference=reference,
+        gain=gain,
+        requirement="above champion",
+        outcome="passed" if passed else "refused",
+        reason=f"slot_f1 0.500 against {reference or 'a threshold'}",
+    )
+    return Verdict(name="release", checks=(check,), summary=f"the release gate says {passed}")
+
+
+BETTER = verdict(passed=True, reference="champion", gain=0.1)
+WORSE = verdict(passed=False, reference="champion", gain=-0.1)
+
+
+def make_versions(count: int, run_id: str, name: str = NAME) -> None:
+    """Versions 1 to `count` of a name that does not exist yet."""
+    client = tracking.client()
+    client.create_registered_model(name)
+    for _ in range(count):
+        client.create_model_version(name, "file:///nowhere", run_id=run_id)
+
+
+def aliases(name: str = NAME) -> dict[str, str]:
+    """Alias → version, as the registry holds them."""
+    held = tracking.client().get_registered_model(name).aliases
+    return {alias: str(version) for alias, version in held.items()}
+
+
+def tags(version: str, name: str = NAME) -> dict[str, str]:
+    """The version's tags."""
+    return dict(tracking.client().get_model_version(name, version).tags)
