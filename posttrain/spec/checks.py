@@ -17,6 +17,8 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from _leaks(spec)
     if spec.sft.optimizer == "muon" and spec.sft.method != "full":
         yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
+    if spec.strategy.max_cost is not None and spec.resources.price_per_hour is None:
+        yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
     names = [part.name for part in spec.evaluate.slices]
     for place, gate in _gates(spec):
         if gate.slice is not None and gate.slice not in names:

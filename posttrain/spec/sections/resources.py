@@ -26,3 +26,6 @@ class ResourcesSpec(Frozen):
     )
     retries: int = setting(3, "Further tries of a training stage that crashed or ran out of memory.", ge=0, le=20)
     retry_delay_seconds: float = setting(2, "Wait before a further try.", ge=0)
+    price_per_hour: float | None = setting(
+        None, "What an hour of this machine costs, in any currency; plans and advice then name money too.", gt=0
+    )

@@ -1,0 +1,184 @@
+"""The first half of the flowchart: is the prompt enough, and if not, what is to be trained, on what?"""
+
+from __future__ import annotations
+
+from posttrain.evaluation.metrics import MAIN
+from posttrain.strategy.conditions import can_prefer, is_enough, is_fit, must_learn
+from posttrain.strategy.decision import Action, Alternative, Decision
+from posttrain.strategy.evidence import Evidence, best_baseline
+from posttrain.strategy.spending import in_words, minutes, money, too_dear
+from posttrain.strategy.walk import Walk
+from posttrain.strategy.words import meets_all, standing, why_not
+
+
+def before_training(evidence: Evidence) -> Decision:
+    """The leaf for an untrained model."""
+    walk = Walk(evidence)
+    return _prompting(walk) or (_learn(walk) if _has_to_learn(walk) else _align(walk))
+
+
+def _prompting(walk: Walk) -> Decision | None:
+    """The two leaves at which prompting meets every target."""
+    evidence = walk.evidence
+    asked: list[tuple[Action, str, str, str]] = [
+        ("use_prompt", "Does the prompt meet the need?", "the prompt alone meets", "the prompt alone"),
+        ("use_few_shot", "Do worked examples in it?", "worked examples in the prompt meet", "few-shot"),
+    ]
+    for (action, question, met, who), scores in zip(asked, (evidence.zero_shot, evidence.few_shot), strict=True):
+        if scores is None:
+            continue
+        if meets_all(scores, evidence.targets):
+            reason = f"{met} every target: {standing(scores, evidence.targets)}"
+            walk.ask(question, True, reason)
+            return walk.end(action, reason, alternatives=_others(evidence, action))
+        missed = why_not(scores, evidence.targets, who)
+        walk.ask(question, False, *(missed or ["the spec sets no targets"]))
+        walk.reasons += missed
+    return None
+
+
+def _has_to_learn(walk: Walk) -> bool:
+    learn, why = must_learn(walk.evidence)
+    if not learn or not walk.evidence.targets:
+        walk.reasons.append(why)
+    return walk.ask("Must a new pattern be learned?", learn, why)
+
+
+def _align(walk: Walk) -> Decision:
+    """Nothing new is to be learned: align the base model, or keep the prompt."""
+    evidence = walk.evidence
+    can, why = can_prefer(evidence)
+    walk.ask("Can answers be aligned to a preference?", can, why)
+    if not can:
+        return walk.end("keep_prompt", f"{why}: {_meanwhile(evidence)}", alternatives=_others(evidence, "keep_prompt"))
+    if evidence.preferences == "verifier" and (mend := _mend(walk)):
+        return mend
+    if dear := too_dear(evidence, "align_base"):
+        return _within_limits(walk, dear)
+    walk.ask("Is it within the limits?", True, in_words(evidence, "align_base"))
+    return walk.end(
+        "align_base", f"{why}: align the base model by DPO, without SFT", alternatives=_others(evidence, "align_base")
+    )
+
+
+def _learn(walk: Walk) -> Decision:
+    """Something new is to be learned: SFT, if data and limits allow."""
+    evidence = walk.evidence
+    if mend := _mend(walk):
+        return mend
+    enough, rows = is_enough(evidence)
+    walk.ask("Is there enough data?", enough, rows)
+    if not enough:
+        return _collect(walk, rows)
+    if dear := too_dear(evidence, "sft"):
+        return _within_limits(walk, dear)
+    walk.ask("Is it within the limits?", True, in_words(evidence, "sft"))
+    reason = f"a new pattern must be learned, and {rows}"
+    return walk.end("sft", reason, alternatives=_others(evidence, "sft"))
+
+
+def _mend(walk: Walk) -> Decision | None:
+    evidence = walk.evidence
+    fit, why = is_fit(evidence)
+    if evidence.quality is not None:
+        walk.ask("Is the data fit to learn from?", fit, why)
+    if fit:
+        return None
+    mend = f"mend the rules' worst rows at their source, or collect others; until then {_meanwhile(evidence)}"
+    return walk.end("mend_data", f"{why}: {mend}", alternatives=_others(evidence, "mend_data"))
+
+
+def _collect(walk: Walk, few: str) -> Decision:
+    evidence, curve = walk.evidence, walk.evidence.rows_needed
+    more = evidence.min_rows - evidence.usable_rows
+    if curve is not None:
+        walk.reasons.append(curve.words)
+        more = max(more, curve.more or 0)
+    meanwhile = f"{few}: collect more data, {more:,} rows at least; until then {_meanwhile(evidence)}"
+    return walk.end("collect_data", meanwhile, alternatives=_others(evidence, "collect_data"), rows=more)
+
+
+def _within_limits(walk: Walk, dear: str) -> Decision:
+    """The rung that is wanted is too dear, so the best below it."""
+    walk.ask("Is it within the limits?", False, dear)
+    best = f"{dear}: {_meanwhile(walk.evidence)}, the best rung within the limits"
+    return walk.end("keep_prompt", best, alternatives=_others(walk.evidence, "keep_prompt"))
+
+
+def _meanwhile(evidence: Evidence) -> str:
+    """Which prompting to live with."""
+    metric = MAIN[evidence.kind]
+    best = best_baseline(evidence.zero_shot, evidence.few_shot, evidence.kind)
+    score = best.metrics.get(metric)
+    return f"use the {best.prompting} prompt" + (f" ({metric} {score})" if score else "")
+
+
+# --- what was not chosen -----------------------------------------------------------------------------------
+
+
+def _others(evidence: Evidence, chosen: Action) -> list[Alternative]:
+    """Every other rung of the ladder, from cheap to dear, with why not and its cost."""
+    why = {
+        "use_prompt": _why_not_prompting(evidence, chosen, few_shot=False),
+        "use_few_shot": _why_not_prompting(evidence, chosen, few_shot=True),
+        "align_base": _why_not_align_base(evidence, chosen),
+        "sft": _why_not_sft(evidence, chosen),
+        "align": "strategy.align is never" if evidence.align == "never" else _only_after_sft(evidence, chosen),
+        "collect_data": _why_not_collect(evidence, chosen),
+    }
+    return [
+        Alternative(
+            action=action,
+            why_not=words,
+            minutes=minutes(evidence, action),
+            money=money(evidence, action),
+        )
+        for action, words in why.items()
+        if action != chosen
+    ]
+
+
+PROMPTING: tuple[Action, ...] = ("use_prompt", "use_few_shot")
+
+
+def _why_not_prompting(evidence: Evidence, chosen: Action, few_shot: bool) -> str:
+    scores = evidence.few_shot if few_shot else evidence.zero_shot
+    if few_shot and chosen == "use_prompt":
+        return "the prompt is enough without examples"
+    if scores is None:
+        return "not measured (evaluate.few_shot_examples is 0)"
+    return "; ".join(why_not(scores, evidence.targets, scores.prompting)) or "the spec sets no targets to meet"
+
+
+def _why_not_align_base(evidence: Evidence, chosen: Action) -> str:
+    if chosen in PROMPTING:
+        return "prompting is enough"
+    learn, why = must_learn(evidence)
+    if learn:
+        return why
+    can, no_preference = can_prefer(evidence)
+    fit, bad = is_fit(evidence)
+    return no_preference if not can else too_dear(evidence, "align_base") if fit else bad
+
+
+def _why_not_sft(evidence: Evidence, chosen: Action) -> str:
+    if chosen in PROMPTING:
+        return "prompting is enough"
+    learn, why = must_learn(evidence)
+    if not learn:
+        return f"{why}; strategy.new_pattern: yes asks for SFT all the same"
+    failing = [words for holds, words in (is_fit(evidence), is_enough(evidence)) if not holds]
+    return "; ".join([*failing, *filter(None, [too_dear(evidence, "sft")])])
+
+
+def _only_after_sft(evidence: Evidence, chosen: Action) -> str:
+    if chosen != "sft":
+        return "needs SFT first, which was not chosen"
+    return too_dear(evidence, "align") or "asked again when the model has been measured after SFT"
+
+
+def _why_not_collect(evidence: Evidence, chosen: Action) -> str:
+    if chosen in PROMPTING:
+        return "prompting is enough"
+    enough, why = is_enough(evidence)
+    return why if enough else "mend what is there first" if chosen == "mend_data" else "there is nothing new to learn"
