@@ -23,7 +23,7 @@ from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Frozen
 from posttrain.errors import SpecError
-from posttrain.evaluation.metrics import METRICS
+from posttrain.evaluation.metrics import METRICS, Cells
 from posttrain.evaluation.scores import Gain, Scores
 
 Outcome = Literal["passed", "refused", "too_few_rows"]
@@ -317,16 +317,15 @@ def _gain(paired: tuple[Any, Any], metric: str, resamples: int, seed: int) -> Ga
 
 def _paired(candidate: Scores, reference: Scores, metric: str) -> tuple[Any, Any] | None:
     """The metric's columns, (rows, k) each, over the ids that both have, in the candidate's order."""
-    import numpy as np
-
     ours, theirs = (_columns(scores, metric) for scores in (candidate, reference))
     shared = [name for name in ours if name in theirs]
     if not shared:
         return None
-    return np.array([ours[name] for name in shared]), np.array([theirs[name] for name in shared])
+    left, right = METRICS[metric].matrices([[side[name] for name in shared] for side in (ours, theirs)])
+    return left, right
 
 
-def _columns(scores: Scores, metric: str) -> dict[str, tuple[float, ...]]:
+def _columns(scores: Scores, metric: str) -> dict[str, Cells]:
     """Row id → the metric's counts; empty when the outputs are gone or lack them."""
     import pyarrow as arrow
     from pyarrow import parquet

@@ -12,6 +12,7 @@ from posttrain.artifacts import DatasetRef, ModelRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.measure import MeasureJob, measure
 from posttrain.evaluation.scores import Prompting, Scores
+from posttrain.evaluation.scoring import confusion_table, scoring_of
 from posttrain.process import launch
 from posttrain.progress import Progress
 from posttrain.tracking import score_metrics
@@ -33,6 +34,7 @@ def evaluate(
     """Every metric of the task for `model` on `split` ("validation" or "test"), with 95 % intervals."""
     spec = run.spec
     data: DatasetRef = getattr(rows, split)
+    scoring = scoring_of(spec, run.root)
     with run.stage(label) as stage:
         done = measure(
             model,
@@ -42,6 +44,7 @@ def evaluate(
             task=spec.task,
             spec=spec.evaluate,
             workspace=run.workspace,
+            scoring=scoring,
             limit=limit,
             examples=rows.train if prompting == "few-shot" else None,
             general_held_out=rows.general_held_out if prompting == "zero-shot" else None,
@@ -54,6 +57,7 @@ def evaluate(
             params={"split": split, "prompting": prompting, **spec.evaluate.model_dump()},
             metrics=score_metrics(done.result),
             datasets={split: data, "outputs": done.result.outputs},
+            tables=confusion_table(done.result),
         )
     show.artifact(label, f"Scores {label}", show.scores([done.result]))
     return done.result

@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from posttrain.artifacts import DatasetRef, Done, Frozen, ModelRef, Stage, Workspace, file_digest, run_stage
 from posttrain.errors import DataError
 from posttrain.evaluation import examples as worked
 from posttrain.evaluation import statistics
 from posttrain.evaluation.generate import answer, context_length, token_ids
 from posttrain.evaluation.kept_outputs import KeptOutputs
-from posttrain.evaluation.metrics import METRICS, names, row_values
+from posttrain.evaluation.metrics import METRICS
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.scores import Prompting, Score, Scores
+from posttrain.evaluation.scoring import Scoring
 from posttrain.evaluation.slices import Slice, chosen, said_carelessly
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.process import serve
@@ -30,7 +29,14 @@ from posttrain.progress import Progress, silent
 from posttrain.prompts import asked
 
 MODULE = "posttrain.evaluation.measure"
-CODE = ("posttrain.evaluation", "posttrain.prompts", "posttrain.models.load")
+CODE = (
+    "posttrain.evaluation",
+    "posttrain.prompts",
+    "posttrain.models.load",
+    "posttrain.data.embedding",
+    "posttrain.data.rules.label",
+    "posttrain.data.text.words",
+)
 LIBRARIES = ("torch", "transformers", "peft")
 
 Row = Mapping[str, str]
@@ -69,7 +75,7 @@ class MeasureJob(Frozen):
     rows: DatasetRef
     split: str
     prompting: Prompting
-    kind: str
+    scoring: Scoring
     limit: int | None
     examples: DatasetRef | None
     few_shot_examples: int
@@ -97,6 +103,7 @@ def measure(
     task: TaskLike,
     spec: EvaluateLike,
     workspace: Workspace,
+    scoring: Scoring | None = None,
     limit: int | None = None,
     examples: DatasetRef | None = None,
     general_held_out: DatasetRef | None = None,
@@ -106,15 +113,16 @@ def measure(
     """Measure `model` on the first `limit` rows (all when None); found again when nothing changed.
 
     `examples` are the rows that few-shot prompting draws its worked examples from. `general_held_out` adds the
-    perplexity. `launch(module, job, progress)` runs the job in another process and returns its `Scores` as plain
-    data; without it the work is done here. Raises: DataError, ModelError, WorkspaceError.
+    perplexity. `scoring` adds the task's JSON Schema and the user's own metrics (`scoring_of`); without it the kind's
+    metrics are measured that need neither. `launch(module, job, progress)` runs the job in another process and returns
+    its `Scores` as plain data; without it the work is done here. Raises: DataError, ModelError, WorkspaceError.
     """
     settings: dict[str, Any] = {
         "model": model,
         "rows": rows,
         "split": split,
         "prompting": prompting,
-        "kind": task.kind,
+        "scoring": scoring or Scoring(kind=task.kind),
         "limit": limit,
         "examples": examples if prompting == "few-shot" else None,
         "few_shot_examples": spec.few_shot_examples if prompting == "few-shot" else 0,
@@ -171,7 +179,7 @@ def _answered(
 ) -> tuple[list[dict[str, Any]], int]:
     """(each row with its output and counts, how many prompts were cut to fit)."""
     # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
-    ends = job.prompting == "few-shot" and job.kind != "text"
+    ends = job.prompting == "few-shot" and job.scoring.kind != "text"
     asked = {"model": job.model.fingerprint, "max_new_tokens": job.max_new_tokens, "end_at_blank_line": ends}
     with KeptOutputs(Path(job.kept_outputs or job.partial), asked) as kept:
         outputs, cut = answer(
@@ -184,7 +192,7 @@ def _answered(
             kept=kept,
             progress=progress,
         )
-    return [_scored(job.kind, row, output) for row, output in zip(rows, outputs, strict=True)], cut
+    return job.scoring.scored(rows, outputs), cut
 
 
 def _part(
@@ -203,7 +211,7 @@ def _part(
 
 
 def _metrics(job: MeasureJob, table: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
-    return {name: score(table, name, job.resamples, job.seed) for name in names(job.kind)}
+    return {name: score(table, name, job.resamples, job.seed) for name in job.scoring.metrics()}
 
 
 def _scores(job: MeasureJob, table: Sequence[Mapping[str, Any]], metrics: dict[str, Score], file: str) -> Scores:
@@ -221,7 +229,7 @@ def _scores(job: MeasureJob, table: Sequence[Mapping[str, Any]], metrics: dict[s
 def score(table: Sequence[Mapping[str, Any]], metric: str, resamples: int, seed: int) -> Score:
     """One metric over counted rows, with its interval."""
     entry = METRICS[metric]
-    columns = np.array([[row[name] for name in entry.columns] for row in table], dtype=np.float64)
+    (columns,) = entry.matrices([[tuple(row[name] for name in entry.columns) for row in table]])
     return statistics.interval(columns, entry.total, resamples, seed)
 
 
@@ -231,11 +239,6 @@ def _conversations(job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: 
     shown = worked.choose(_read(job.examples, None), job.few_shot_examples, job.seed)
     room = context_length(model) - job.max_new_tokens
     return [worked.fit(shown, row, lambda turns: len(token_ids(tokenizer, turns)), room) for row in rows]
-
-
-def _scored(kind: str, row: Row, output: str) -> dict[str, Any]:
-    counted = row_values(kind, row["completion"], output)
-    return {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **counted}
 
 
 def _read(rows: DatasetRef, limit: int | None) -> list[Row]:

@@ -1,9 +1,10 @@
-"""Find the JSON in a model's output, and say what it was wrapped in. Knows nothing of tasks or scores."""
+"""Find the JSON in a model's output, and what it was wrapped in, or its label. Knows nothing of tasks or scores."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,10 @@ Wrapper = Literal["bare", "fenced", "prose", "none"]
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
 _THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _MOST_STARTS = 50
+_NAMED = re.compile(
+    r"^(?:the\s+)?(?:label|class|category|answer|标签|类别|分类|答案)\s*(?:is|是|为)?\s*[:：]\s*", re.IGNORECASE
+)
+_AROUND = " \t\"'`*.。!！,，;；“”‘’「」[]()（）"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,25 @@ def find(output: str) -> Found:
         if (value := _decode_inside(text, opening)) is not None:
             return Found(value, "prose")
     return Found(None, "none")
+
+
+def label(output: str) -> str:
+    """The label that an output is, folded: case, width, blanks, quotes and a full stop around it do not count.
+
+    A label stands by itself on the first line, perhaps after "label:", or as `label` in a JSON object. A longer text
+    is taken as it is, and so equals no label.
+
+    >>> label('{"label": "Positive"}'), label("Label: positive.")
+    ('positive', 'positive')
+    """
+    found = find(output).value
+    if isinstance(found, dict) and isinstance(found.get("label"), str | int | float):
+        value = found["label"]
+        text = value if isinstance(value, str) else json.dumps(value)
+    else:
+        lines = _THINKING.sub("", output).strip().splitlines()
+        text = _NAMED.sub("", lines[0].strip(_AROUND)) if lines else ""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(_AROUND)
 
 
 def _refuse(constant: str) -> Any:

@@ -27,10 +27,12 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         if gate.slice is not None and gate.metric == "perplexity":
             yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
     for place, metric in _named_metrics(spec):
-        kinds = METRICS[metric]
+        kinds = METRICS.get(metric, ())
         if kinds and spec.task.kind not in kinds:
             measured = ", ".join(name for name, its in METRICS.items() if spec.task.kind in its)
             yield place, f"{metric} is not measured for task.kind {spec.task.kind}; use one of {measured}"
+        if metric == "schema_valid" and spec.task.json_schema is None:
+            yield place, "schema_valid needs a JSON Schema; add task.json_schema or use valid_json"
         if metric == "perplexity" and not spec.data.general_held_out:
             yield place, "perplexity needs general text; add data.general_held_out or remove this"
 

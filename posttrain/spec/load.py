@@ -16,6 +16,7 @@ from posttrain.artifacts import digest
 from posttrain.errors import SpecError
 from posttrain.spec.checks import contradictions
 from posttrain.spec.document import Document, Mistake, Place, parse
+from posttrain.spec.metrics import mistaken_metrics
 from posttrain.spec.mistakes import describe, dotted
 from posttrain.spec.paths import escaping_paths
 from posttrain.spec.schema import json_schema
@@ -89,6 +90,7 @@ def _check(document: Document, root: Path) -> tuple[PipelineSpec | None, list[Mi
         return None, found
     spec, places = _validate(document)
     places += escaping_paths(document.data, root)
+    places += mistaken_metrics(document.data, root)
     if spec:
         places += contradictions(spec)
     found += [Mistake(document.line(place), place, text) for place, text in places]

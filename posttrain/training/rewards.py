@@ -52,6 +52,28 @@ def text(
     return _verified("text", completions, expected)
 
 
+def classification(
+    prompts: Sequence[Any],
+    completions: Sequence[str],
+    *,
+    expected: Sequence[str],
+    **columns: Any,
+) -> list[float]:
+    """1 for the right label, else 0."""
+    return _verified("classification", completions, expected)
+
+
+def verifiable(
+    prompts: Sequence[Any],
+    completions: Sequence[str],
+    *,
+    expected: Sequence[str],
+    **columns: Any,
+) -> list[float]:
+    """1 when the final number is right, else 0, whatever led there."""
+    return _verified("verifiable", completions, expected)
+
+
 def _verified(kind: str, completions: Sequence[str], expected: Sequence[str]) -> list[float]:
     pairs = zip(completions, expected, strict=True)
     return [float(verify(kind, known, completion)) for completion, known in pairs]
@@ -60,6 +82,8 @@ def _verified(kind: str, completions: Sequence[str], expected: Sequence[str]) ->
 REWARDS: dict[str, Reward] = {
     "intent_slots": intent_slots,
     "extraction": extraction,
+    "classification": classification,
     "text": text,
+    "verifiable": verifiable,
 }
 """The reward of each task kind."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from posttrain.evaluation.measure import score
-from posttrain.evaluation.metrics import KINDS, MAIN, METRICS, fields, names, row_values, verify
+from posttrain.evaluation.metrics import KINDS, MAIN, METRICS, Answer, fields, names, row_values, verify
 from posttrain.spec import metrics as spec_metrics
 
 
@@ -18,7 +18,8 @@ def label(intent: str, **slots: Any) -> str:
 
 
 def value(metric: str, kind: str, pairs: Sequence[tuple[str, str]]) -> float:
-    return score([row_values(kind, expected, output) for expected, output in pairs], metric, 10, 0).value
+    answers = [Answer(kind, expected, output) for expected, output in pairs]
+    return score(row_values(answers, [METRICS[metric]]), metric, 10, 0).value
 
 
 def test_slot_f1_pools_pairs_over_rows() -> None:
@@ -106,7 +107,8 @@ def test_token_f1_is_the_mean_of_the_rows() -> None:
 
 def test_odd_outputs_are_scored_not_crashed_on() -> None:
     for output in ('{"intent": ["A"], "slots": {"x": [null, 7, {"y": []}]}}', "[]", '{"slots": 3}', "\ufffd\x00"):
-        values = row_values("intent_slots", label("A", x="1"), output)
+        answer = Answer("intent_slots", label("A", x="1"), output)
+        (values,) = row_values([answer], [METRICS[name] for name in names("intent_slots")])
         assert values["intent_accuracy"] == 0
         assert values["slot_f1"] == 0
 
@@ -117,6 +119,15 @@ def test_the_verifier_ranks_valid_json_first_then_intent_then_slots() -> None:
     ranks = [verify("intent_slots", expected, output) for output in outputs]
     # One of two slots: F1 = 2 / (2 + 0 + 1) = 2/3, so 0.4 + 0.6 × 2/3 = 0.8.
     assert ranks == pytest.approx([0.0, 0.2, 0.4, 0.8, 1.0])
+
+
+def test_the_verifier_of_the_other_kinds() -> None:
+    """One of two fields wanted, none invented: F1 = 2 / (2 + 0 + 1), so 0.4 + 0.6 × 2/3 = 0.8."""
+    assert verify("extraction", '{"a": 1, "b": 2}', '{"a": 1}') == pytest.approx(0.8)
+    assert verify("extraction", '{"a": 1}', "a is 1") == 0
+    assert [verify("classification", "spam", said) for said in ("Spam.", "ham")] == [1, 0]
+    assert [verify("verifiable", "#### 1,000", said) for said in ("so 1000", "so 999")] == [1, 0]
+    assert verify("text", "the cat", "the dog") == pytest.approx(0.5)
 
 
 def test_every_kind_has_metrics_and_a_main_one() -> None:

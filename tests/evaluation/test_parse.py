@@ -1,10 +1,10 @@
-"""Where the JSON is in an output."""
+"""Where the JSON is in an output, and which label it is."""
 
 from __future__ import annotations
 
 import pytest
 
-from posttrain.evaluation.parse import find
+from posttrain.evaluation.parse import find, label
 
 ANSWER = {"intent": "GetWeather", "slots": {}}
 TEXT = '{"intent": "GetWeather", "slots": {}}'
@@ -38,3 +38,23 @@ def test_what_is_no_object_or_array_is_no_answer(output: str) -> None:
 def test_an_empty_object_counts_when_it_is_the_whole_output() -> None:
     assert find("{}").value == {}
     assert find("so {} then").wrapper == "none"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("Positive", "positive"),
+        ('"positive".\nIt praises the film.', "positive"),
+        ("Label: Very  Positive", "very positive"),
+        ("**Answer:** positive", "positive"),
+        ("类别：体育。", "体育"),
+        ("ｐｏｓｉｔｉｖｅ", "positive"),
+        ('{"label": "Positive", "why": "praise"}', "positive"),
+        ('```json\n{"label": 3}\n```', "3"),
+        ("<think>negative?</think>\npositive", "positive"),
+        ("", ""),
+        ("I think it is positive", "i think it is positive"),
+    ],
+)
+def test_a_label_stands_by_itself_or_in_json(output: str, expected: str) -> None:
+    assert label(output) == expected

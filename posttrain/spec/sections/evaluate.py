@@ -55,6 +55,11 @@ class EvaluateSpec(Frozen):
     resamples: int = setting(2000, "Bootstrap resamples behind every interval and paired test.", ge=1)
     perplexity_rows: int = setting(200, "General rows whose perplexity is measured.", ge=1)
     slices: list[SliceSpec] = setting([], "Parts of the rows that are scored by themselves.", source="S0")
+    metrics: Names = setting(
+        [],
+        "Python files with metrics of your own, each a function under @metric (posttrain.evaluation.custom_metric); "
+        "targets and gates may name them. They run with your rights.",
+    )
     seed: int = setting(0, "Of the bootstrap, of the few-shot examples and of noise.", ge=0)
 
     @field_validator("slices")

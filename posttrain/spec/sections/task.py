@@ -13,8 +13,9 @@ from posttrain.spec.field import required, setting
 class TaskSpec(Frozen):
     """What the model must learn to do; the kind decides which metrics and filters apply."""
 
-    kind: Literal["intent_slots", "extraction", "text"] = required(
-        "What a completion is. intent_slots: JSON with an intent and its slots; extraction: any JSON; text: prose."
+    kind: Literal["intent_slots", "extraction", "classification", "text", "verifiable"] = required(
+        "What a completion is. intent_slots: JSON with an intent and its slots; extraction: any JSON; classification: "
+        "one label, bare or as `label` in JSON; text: prose; verifiable: prose that ends in a number, as GSM8K's."
     )
     instruction: str = setting(
         "",

@@ -1,0 +1,26 @@
+"""The metrics of each task kind, one table; `table.METRICS` says how to add one."""
+
+from posttrain.evaluation.metrics.labels import confusion
+from posttrain.evaluation.metrics.metric import Answer, Cell, Cells, Metric
+from posttrain.evaluation.metrics.structured import JSON_KINDS, fields
+from posttrain.evaluation.metrics.table import KINDS, MAIN, METRICS, names, row_values, verify
+from posttrain.evaluation.metrics.totals import exponential_mean, mean, micro_f1
+
+__all__ = [
+    "JSON_KINDS",
+    "KINDS",
+    "MAIN",
+    "METRICS",
+    "Answer",
+    "Cell",
+    "Cells",
+    "Metric",
+    "confusion",
+    "exponential_mean",
+    "fields",
+    "mean",
+    "micro_f1",
+    "names",
+    "row_values",
+    "verify",
+]

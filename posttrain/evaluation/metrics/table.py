@@ -1,0 +1,238 @@
+"""The metrics, one table: how a row is counted, and how counts become a score.
+
+To add a metric, add one entry to `METRICS`: the columns it counts in each row, the task kinds it is for, and the
+function from the columns' sums to its value. Measuring, intervals, gates, decisions and reports read this table.
+Pure; knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from posttrain.evaluation.metrics import grounding, labels, prose, structured, totals
+from posttrain.evaluation.metrics.metric import Answer, Cell, Metric
+from posttrain.evaluation.metrics.structured import JSON_KINDS
+from posttrain.evaluation.metrics.verifiable import answer_is_right
+
+KINDS = ("intent_slots", "extraction", "classification", "text", "verifiable")
+
+_FIELDS = ("field_true_positives", "field_false_positives", "field_false_negatives")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="intent_accuracy",
+            meaning="share of rows whose intent is right",
+            kinds=("intent_slots",),
+            columns=("intent_accuracy",),
+            count=structured.intent_is_right,
+            total=totals.mean,
+        ),
+        Metric(
+            name="slot_f1",
+            meaning="CoNLL-style micro F1 over (slot, value) pairs; an unreadable output misses all of its slots",
+            kinds=("intent_slots",),
+            columns=("slot_true_positives", "slot_false_positives", "slot_false_negatives"),
+            count=structured.slots_found,
+            total=totals.micro_f1,
+        ),
+        Metric(
+            name="field_f1",
+            meaning="micro F1 over (path, value) pairs of nested JSON, whatever the order of lists",
+            kinds=("extraction",),
+            columns=_FIELDS,
+            count=structured.fields_found,
+            total=totals.micro_f1,
+        ),
+        Metric(
+            name="field_precision",
+            meaning="share of the (path, value) pairs found that are right",
+            kinds=("extraction",),
+            columns=_FIELDS,
+            count=structured.fields_found,
+            total=totals.micro_precision,
+        ),
+        Metric(
+            name="field_recall",
+            meaning="share of the (path, value) pairs wanted that are found",
+            kinds=("extraction",),
+            columns=_FIELDS,
+            count=structured.fields_found,
+            total=totals.micro_recall,
+        ),
+        Metric(
+            name="grounded",
+            meaning="share of the answers' values that stand in the input; an unreadable output counts as one that "
+            "does not",
+            kinds=("extraction",),
+            columns=("values_in_input", "values_in_answer"),
+            count=grounding.values_in_input,
+            total=totals.share,
+        ),
+        Metric(
+            name="exact_match",
+            meaning="share of rows that are right in full: equal as JSON, or as text",
+            kinds=("intent_slots", "extraction", "text"),
+            columns=("exact_match",),
+            count=structured.is_exact,
+            total=totals.mean,
+        ),
+        Metric(
+            name="accuracy",
+            meaning="share of rows whose label is right",
+            kinds=("classification",),
+            columns=("accuracy",),
+            count=labels.is_right,
+            total=totals.mean,
+        ),
+        Metric(
+            name="macro_f1",
+            meaning="mean over the expected labels of each one's F1: rare labels count as much as common ones",
+            kinds=("classification",),
+            columns=(labels.EXPECTED, labels.PREDICTED),
+            count=labels.both,
+            matrices=labels.by_class,
+            total=totals.macro_f1,
+            per_row=False,
+        ),
+        Metric(
+            name="token_f1",
+            meaning="mean over rows of the F1 of lower-cased words",
+            kinds=("text",),
+            columns=("token_f1",),
+            count=prose.token_f1,
+            total=totals.mean,
+        ),
+        Metric(
+            name="rouge_l",
+            meaning="mean over rows of the F1 of the longest common subsequence of words (ROUGE-L)",
+            kinds=("text",),
+            columns=("rouge_l",),
+            count=prose.rouge_l,
+            total=totals.mean,
+        ),
+        Metric(
+            name="chrf",
+            meaning="F-score of shared runs of 1 to 6 characters over all rows (chrF2, 0 to 1)",
+            kinds=("text",),
+            columns=prose.CHARACTER_COLUMNS,
+            count=prose.character_runs,
+            total=totals.chrf,
+        ),
+        Metric(
+            name="semantic_similarity",
+            meaning="mean cosine of the outputs' and the expected completions' sentence vectors (no BERTScore)",
+            kinds=("text",),
+            columns=("semantic_similarity",),
+            count_all=prose.similarity,
+            total=totals.mean,
+            on_request=True,
+        ),
+        Metric(
+            name="final_answer",
+            meaning="share of rows whose final number is the expected one",
+            kinds=("verifiable",),
+            columns=("final_answer",),
+            count=answer_is_right,
+            total=totals.mean,
+        ),
+        Metric(
+            name="valid_json",
+            meaning="share of outputs that are JSON of the task's shape, bare or in one fenced block",
+            kinds=JSON_KINDS,
+            columns=("valid_json",),
+            count=structured.is_valid,
+            total=totals.mean,
+        ),
+        Metric(
+            name="schema_valid",
+            meaning="share of outputs that are JSON as the task's JSON Schema wants it, bare or in one fenced block",
+            kinds=("extraction",),
+            columns=("schema_valid",),
+            count=structured.matches_schema,
+            total=totals.mean,
+            needs_schema=True,
+        ),
+        Metric(
+            name="wrapper_consistency",
+            meaning="share of outputs in the commonest wrapper: bare JSON, fenced, or with prose around it",
+            kinds=JSON_KINDS,
+            columns=("wrapper_bare", "wrapper_fenced", "wrapper_prose"),
+            count=structured.wrapper,
+            total=totals.majority,
+            per_row=False,
+        ),
+        Metric(
+            name="style_consistency",
+            meaning="share of outputs built in the commonest way: the same keys, with values of the same kinds",
+            kinds=("extraction",),
+            columns=("structure",),
+            count=structured.structure,
+            matrices=structured.by_structure,
+            total=totals.majority,
+            per_row=False,
+        ),
+        Metric(
+            name="perplexity",
+            meaning="on held-out general text, completion tokens given their prompt: it rises as the model forgets",
+            kinds=(),
+            columns=("negative_log_likelihood", "tokens"),
+            total=totals.exponential_mean,
+            higher_is_better=False,
+        ),
+    )
+}
+
+MAIN = {
+    "intent_slots": "slot_f1",
+    "extraction": "field_f1",
+    "classification": "macro_f1",
+    "text": "token_f1",
+    "verifiable": "final_answer",
+}
+"""The metric that says whether a task of this kind is done; the others say what is missing."""
+
+_RANKED_BY = {**MAIN, "classification": "accuracy"}
+"""The same for one row by itself: macro F1 is of many rows."""
+
+
+def names(kind: str, has_schema: bool = False, requested: Collection[str] = ()) -> tuple[str, ...]:
+    """The metrics of a task kind, in the order of the table.
+
+    `has_schema`: whether the task has a JSON Schema; `requested`: which of the costly metrics targets and gates name.
+    """
+    return tuple(
+        name
+        for name, metric in METRICS.items()
+        if kind in metric.kinds
+        and (has_schema or not metric.needs_schema)
+        and (name in requested or not metric.on_request)
+    )
+
+
+def row_values(answers: Sequence[Answer], metrics: Sequence[Metric]) -> list[dict[str, Cell]]:
+    """Every column that the metrics count in each row, and each per-row metric's value under its name."""
+    values: list[dict[str, Cell]] = [{} for _ in answers]
+    for metric in metrics:
+        for row, cells in zip(values, metric.cells(answers), strict=True):
+            row |= dict(zip(metric.columns, cells, strict=True))
+            if metric.per_row:
+                row[metric.name] = metric.value([cells])
+    return values
+
+
+def verify(kind: str, expected: str, output: str) -> float:
+    """How good one output is, 0 to 1, for ranking samples of the same prompt without a reward model.
+
+    JSON: 0 when not valid; else 0.2 for that, 0.2 more for the right intent (where there is one), and the rest in
+    proportion to the main metric. A label or a final number is right (1) or not (0). Text is worth its token F1.
+    """
+    answer = Answer(kind, expected, output)
+    main = METRICS[_RANKED_BY[kind]].value(METRICS[_RANKED_BY[kind]].cells([answer]))
+    if kind not in JSON_KINDS:
+        return main
+    if structured.is_valid(answer) != (1.0,):
+        return 0.0
+    label = float(structured.intent_is_right(answer)[0]) if kind == "intent_slots" else 1.0
+    return 0.2 + 0.2 * label + 0.6 * main

@@ -1,0 +1,85 @@
+"""How outputs are scored: the task's metrics and the user's own, over many rows at a time. Knows nothing of models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.artifacts import Frozen
+from posttrain.errors import SpecError
+from posttrain.evaluation.custom_metric import OwnMetric, load_metrics
+from posttrain.evaluation.metrics import METRICS, Answer, confusion, names, row_values
+from posttrain.evaluation.metrics.labels import EXPECTED, PREDICTED
+from posttrain.evaluation.scores import Scores
+
+if TYPE_CHECKING:
+    from posttrain.spec import PipelineSpec
+
+
+class Scoring(Frozen):
+    """All that decides the scores of given outputs, in plain data: it is part of the measuring stage's fingerprint."""
+
+    kind: str
+    json_schema: str = ""
+    """The task's JSON Schema as text; empty without one."""
+    requested: tuple[str, ...] = ()
+    """Costly metrics that targets or gates name."""
+    own: tuple[OwnMetric, ...] = ()
+
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what is measured: the kind's metrics, then the user's own."""
+        return (*self._built_in, *(metric.known().name for metric in self.own))
+
+    @property
+    def _built_in(self) -> tuple[str, ...]:
+        return names(self.kind, bool(self.json_schema), self.requested)
+
+    def scored(self, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> list[dict[str, Any]]:
+        """Each row with its output and what every metric counts in it. Raises: `DataError` of a user's metric."""
+        answers = [
+            Answer(self.kind, row["completion"], output, row["prompt"], row.get("system") or "", self.json_schema)
+            for row, output in zip(rows, outputs, strict=True)
+        ]
+        counted = row_values(answers, [METRICS[name] for name in self._built_in])
+        for metric in self.own:
+            for values, value in zip(counted, metric.values(rows, outputs), strict=True):
+                values[metric.name] = value
+        return [
+            {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **values}
+            for row, output, values in zip(rows, outputs, counted, strict=True)
+        ]
+
+
+def scoring_of(spec: PipelineSpec, root: Path) -> Scoring:
+    """The scoring that a spec asks for; its files start at `root`. Runs the files of `evaluate.metrics`.
+
+    The user's metrics are known by their names afterwards: see `OwnMetric.known`. Raises: `DataError` for a file that
+    is no use, `SpecError` for two metrics of one name.
+    """
+    from posttrain.data.validate.suites import task_schema
+
+    schema = task_schema(spec.task, root)
+    own = [metric for path in spec.evaluate.metrics for metric in load_metrics(path, root)]
+    for place, metric in enumerate(own):
+        if other := next((each for each in own[:place] if each.name == metric.name), None):
+            raise SpecError(
+                f"evaluate.metrics: {other.path} and {metric.path} both declare {metric.name}; rename one of them"
+            )
+        metric.known()
+    text = "" if schema is None else json.dumps(schema, sort_keys=True)
+    demands = (*spec.gates.after_sft, *spec.gates.after_align, *spec.gates.release)
+    named = {*spec.strategy.targets, *(gate.metric for gate in demands)}
+    requested = tuple(name for name, metric in METRICS.items() if metric.on_request and name in named)
+    return Scoring(kind=spec.task.kind, json_schema=text, requested=requested, own=tuple(own))
+
+
+def confusion_table(scores: Scores) -> dict[str, list[dict[str, Any]]]:
+    """Of a classification: `confusion`, which label was taken for which, as a table for MLflow; else nothing."""
+    if "macro_f1" not in scores.metrics:
+        return {}
+    from pyarrow import parquet
+
+    rows = parquet.read_table(scores.outputs.uri, columns=[EXPECTED, PREDICTED]).to_pylist()
+    return {"confusion": confusion(rows)}
