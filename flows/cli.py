@@ -217,3 +217,57 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+models_app = typer.Typer(name="models", help="Registered versions: who serves, and who should.", no_args_is_help=True)
+app.add_typer(models_app)
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="The registered model; needless if there is one only.")
+]
+Reason = Annotated[str, typer.Option(help="Why; it is kept with the version.", show_default=False)]
+
+
+@models_app.command("list", epilog="Example: posttrain models list voice-assistant")
+@guarded
+def models_list(name: Name = None) -> None:
+    """Show every version with its aliases, its verdict, its scores, and who decided what, and when."""
+    from flows.models_command import show_versions
+
+    show_versions(name)
+
+
+@models_app.command("compare", epilog="Example: posttrain models compare voice-assistant previous champion")
+@guarded
+def models_compare(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[NAME] A B", help="Two versions or aliases.", show_default=False)
+    ],
+) -> None:
+    """Show two versions' metrics side by side, with what B gains over A on the rows that both answered."""
+    from flows.models_command import show_comparison
+
+    show_comparison(words)
+
+
+@models_app.command("promote", epilog='Example: posttrain models promote voice-assistant 3 --reason "new slots"')
+@guarded
+def models_promote(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[NAME] VERSION", help="A version or an alias.", show_default=False)
+    ],
+    by: By = None,
+    reason: Reason = "",
+) -> None:
+    """Make a version champion, whatever its gates said; noted with the version."""
+    from flows.models_command import promote
+
+    promote(words, by, reason)
+
+
+@models_app.command("rollback", epilog='Example: posttrain models rollback voice-assistant --reason "slow answers"')
+@guarded
+def models_rollback(name: Name = None, by: By = None, reason: Reason = "") -> None:
+    """Let champion and previous change places; noted with both versions."""
+    from flows.models_command import roll_back
+
+    roll_back(name, by, reason)
+
+

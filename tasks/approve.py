@@ -6,12 +6,16 @@ is killed meanwhile, the same command finds every stage and asks again.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import httpx
 from prefect import runtime
+from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+from prefect.states import Running
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from posttrain import registry
@@ -66,8 +70,18 @@ def _ask(question: str, hours: float) -> Approval:
     try:
         answer = pause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=min(POLL_SECONDS, seconds))
     except FlowPauseTimeout:
+        _go_on()
         return Approval(approved=None, comment=f"nobody answered within {hours:g} h")
     return Approval(approved=answer.approve, by=answer.by.strip(), comment=" ".join(answer.comment.split()))
+
+
+def _go_on() -> None:
+    """Out of the pause that nobody ended; Prefect would call the whole run failed when it completes from there."""
+    flow_run = runtime.flow_run.id
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(str(flow_run))).state
+        if state is not None and state.is_paused():
+            client.set_flow_run_state(str(flow_run), Running(), force=True)
 
 
 def _question(version: Registered, verdict: Verdict, champion: Incumbent) -> str:
@@ -78,10 +92,9 @@ def _question(version: Registered, verdict: Verdict, champion: Incumbent) -> str
 
 def _page() -> str:
     """The flow run's page; empty when the server has no pages, as the private one of `posttrain run` has none."""
-    api = str(PREFECT_API_URL.value() or "")
-    root = str(PREFECT_UI_URL.value() or api.removesuffix("/").removesuffix("/api"))
+    page = url_for("flow-run", obj_id=runtime.flow_run.id) or ""
     try:
-        shown = "html" in httpx.get(root, timeout=10, follow_redirects=True).headers.get("content-type", "")
+        shown = page and "html" in httpx.get(page, timeout=10, follow_redirects=True).headers.get("content-type", "")
     except httpx.HTTPError:
         return ""
-    return f"{root}/runs/flow-run/{runtime.flow_run.id}" if shown else ""
+    return page if shown else ""

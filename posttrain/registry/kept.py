@@ -34,14 +34,23 @@ def keep_scores(name: str, version: str, run_id: str, scores: Scores, model_id: 
     talker.set_model_version_tag(name, version, "posttrain.scores_run", run_id)
 
 
+def kept_figures(found: ModelVersion) -> Scores | None:
+    """The version's scores without a look at their outputs; None when they are gone."""
+    from mlflow import MlflowException
+
+    try:
+        return _figures(found, _kept(found))
+    except (OSError, ValueError, KeyError, MlflowException):
+        return None
+
+
 def kept_scores(found: ModelVersion) -> Scores | None:
     """The version's scores, their outputs pointing at local copies; None when they are gone."""
     from mlflow import MlflowException
 
     try:
-        kept = tracking.client().get_run(found.tags["posttrain.scores_run"]).info.artifact_uri + f"/{FOLDER}"
-        path = Path(local(f"{kept}/scores-{found.version}.json"))
-        scores = Scores.model_validate_json(path.read_text(encoding="utf-8"))
+        kept = _kept(found)
+        scores = _figures(found, kept)
         outputs = _local_ref(kept, scores.outputs)
         general = _local_ref(kept, scores.general) if scores.general else None
         slices = {
@@ -60,6 +69,15 @@ def local(uri: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return str(mlflow.artifacts.download_artifacts(uri))
+
+
+def _kept(found: ModelVersion) -> str:
+    return str(tracking.client().get_run(found.tags["posttrain.scores_run"]).info.artifact_uri) + f"/{FOLDER}"
+
+
+def _figures(found: ModelVersion, kept: str) -> Scores:
+    path = Path(local(f"{kept}/scores-{found.version}.json"))
+    return Scores.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def _local_ref(kept: str, ref: DatasetRef) -> DatasetRef:

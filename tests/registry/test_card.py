@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-import pyarrow as arrow
-import pyarrow.parquet as parquet
 import pytest
 from huggingface_hub import ModelCard
-from registered import verdict
+from registered import scored, verdict
 
 from posttrain import tracking
-from posttrain.artifacts import DatasetRef, ModelRef
+from posttrain.artifacts import DatasetRef
 from posttrain.evaluation.scores import Score, Scores
-from posttrain.evaluation.statistics import interval
 from posttrain.registry import CardFacts, Registered, keep_card, model_card
 from posttrain.registry.card import plain
 from posttrain.registry.comparison import side_by_side
@@ -24,24 +20,6 @@ from posttrain.registry.limitations import limitations
 
 HOSTILE = "Answer <img src=x onerror=alert(1)> ![x](http://x.invalid/p.png) | `c`\n# not a heading"
 VERSION = Registered(name="voice", version="3", uri="models:/voice/3", model_id="m-1", reused=False)
-
-
-def scored(folder: Path, name: str, right: list[int], slices: dict[str, Scores] | None = None) -> Scores:
-    """Scores of exact match over rows that are right or wrong, with the outputs behind them."""
-    path = folder / f"{name}.parquet"
-    rows = [{"id": str(place), "exact_match": float(value)} for place, value in enumerate(right)]
-    parquet.write_table(arrow.Table.from_pylist(rows), path)
-    columns = np.array(right, dtype=float)[:, None]
-    return Scores(
-        model=ModelRef(base="tiny", fingerprint=name),
-        split="test",
-        prompting="zero-shot",
-        rows=len(right),
-        metrics={"exact_match": interval(columns, lambda sums, count: sums[..., 0] / count, 200)},
-        outputs=DatasetRef(uri=str(path), fingerprint=name, rows=len(right)),
-        slices=slices or {},
-        seconds=1.0,
-    )
 
 
 @pytest.fixture
