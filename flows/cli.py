@@ -210,13 +210,6 @@ def rows_review(
         import_review(spec, read, by)
 
 
-def main() -> None:
-    """The entry point of the `posttrain` command."""
-    app()
-
-
-if __name__ == "__main__":
-    main()
 models_app = typer.Typer(name="models", help="Registered versions: who serves, and who should.", no_args_is_help=True)
 app.add_typer(models_app)
 Name = Annotated[
@@ -271,3 +264,10 @@ def models_rollback(name: Name = None, by: By = None, reason: Reason = "") -> No
     roll_back(name, by, reason)
 
 
+def main() -> None:
+    """The entry point of the `posttrain` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
