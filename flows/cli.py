@@ -87,6 +87,18 @@ def plan(spec: Spec) -> None:
     show_plan(spec)
 
 
+@app.command(epilog="Example: posttrain advise pipelines/voice_assistant.yaml")
+@guarded
+def advise(spec: Spec) -> None:
+    """Measure, decide and explain, but train nothing: which rung is needed, why, what it costs, and why no other.
+
+    Validates, curates and measures the base model as `run` does, which then finds those stages done.
+    """
+    from flows.advise_command import show_advice
+
+    show_advice(spec)
+
+
 @app.command(epilog="Example: posttrain validate pipelines/voice_assistant.yaml")
 @guarded
 def validate(spec: Spec) -> None:

@@ -11,6 +11,7 @@ from flows.display import make_console
 from flows.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
 from posttrain.models.recipe import Recipe
+from posttrain.strategy import MEANING
 from posttrain.wording import duration
 
 STYLES = {"unchanged": "dim", "would run": "bold", "may run": "", "not needed": "dim"}
@@ -24,6 +25,9 @@ def show_plan(path: Path) -> None:
     spec = checked.loaded.spec
     console.print(f"[bold]{spec.name}[/bold]  {path}", highlight=False)
     console.print(f"base {spec.base.model}, {plan.rows:,} rows, {plan.machine}", style="dim", highlight=False)
+    if plan.decision:
+        console.print(f"decided: {MEANING[plan.decision.action]}", highlight=False)
+        console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)
     console.print(stage_table(plan))
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
     if spec.strategy.align != "never":

@@ -7,25 +7,32 @@ Writes nothing, starts no process, imports neither Prefect nor torch. Knows no t
 from __future__ import annotations
 
 import gzip
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from posttrain import gates, strategy
-from posttrain.artifacts import DatasetRef, Done, Stage, Workspace
+from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace
 from posttrain.data.curate import CurateResult
+from posttrain.evaluation.learning_curve import RowsNeeded
 from posttrain.evaluation.measure import measure
 from posttrain.evaluation.metrics import MAIN
 from posttrain.evaluation.scores import Scores
+from posttrain.evaluation.scoring import Scoring, scoring_of
 from posttrain.models import estimate
+from posttrain.models.machine import this_machine
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
+from posttrain.strategy import curve
+from posttrain.strategy.costs import text_bytes
+from posttrain.strategy.known import known_before
 from posttrain.training import dpo, pairs, recipes, sft
+from posttrain.training.given import given_pairs
 from posttrain.training.result import PairsResult, TrainResult
+from posttrain.training.subset import subset
 
 State = Literal["unchanged", "would run", "may run", "not needed"]
 STAGES = (
@@ -42,9 +49,12 @@ STAGES = (
     "test",
 )
 ALIGNMENT = ("pairs", "dpo", "after-dpo")
+CURVE = tuple(f"{stage}-{share}" for share in curve.SHARES for stage in ("sft", "after-sft"))
+"""Stages of a learning curve, which stand after after-sft where the spec asks for one."""
 ESTIMATE_OF = {"baseline-zero-shot": "baseline", "baseline-few-shot": "baseline"} | {
     "after-sft": "evaluate",
     "after-dpo": "evaluate aligned",
+    **{name: "evaluate" if name.startswith("after") else "sft" for name in CURVE},
 }
 
 
@@ -84,6 +94,8 @@ class Plan:
     align: Recipe
     machine: str
     rows: int
+    decision: strategy.Decision | None = None
+    """The last that can be made from what was measured; the flow would make the same."""
 
     @property
     def seconds_left(self) -> float:
@@ -98,6 +110,7 @@ class _Walk:
     done: dict[str, Done[Any]] = field(default_factory=dict)
     needless: tuple[str, ...] = ()
     complete: bool = False
+    decision: strategy.Decision | None = None
 
     @property
     def last(self) -> str:
@@ -112,13 +125,18 @@ def make_plan(checked: Checked) -> Plan:
     rows, bytes_a_row, test_rows = _size(checked, walk)
     sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows)
     align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
-    machine = this_machine(spec)
+    machine = this_machine(recipes.thread_count(spec.resources.threads), recipes.memory())
     load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row)
     shape = recipes.shape_of(checked.base)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
+    stages = tuple(_planned(name, walk, expected, spec) for name in _names(spec))
+    return Plan(stages, sft_recipe, align_recipe, machine.name, rows, walk.decision)
+
+
+def _names(spec: PipelineSpec) -> tuple[str, ...]:
     names = STAGES if spec.synthetic.distill else STAGES[1:]
-    stages = tuple(_planned(name, walk, expected, spec) for name in names)
-    return Plan(stages, sft_recipe, align_recipe, machine.name, rows)
+    after = names.index("after-sft") + 1
+    return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
 
 def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate], spec: PipelineSpec) -> PlannedStage:
@@ -132,6 +150,9 @@ def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate]
         return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
     if guess.stage == "baseline":  # estimated for both ways of prompting together
         return PlannedStage(name, "would run", guess.seconds / 2, guess.memory_bytes, guess.why.removeprefix("2 × "))
+    if name in CURVE and guess.stage == "sft":
+        part = int(name.rpartition("-")[2]) / 100
+        guess = replace(guess, seconds=guess.seconds * part, why=f"{part:.0%} of {guess.why}")
     condition = _condition(name, walk)
     why = f"{condition}: {guess.why}" if condition else guess.why
     return PlannedStage(name, "may run" if condition else "would run", guess.seconds, guess.memory_bytes, why)
@@ -141,6 +162,8 @@ def _condition(name: str, walk: _Walk) -> str:
     """What a decision that is still to be made must say for the stage to run; empty when it surely runs."""
     if name in ALIGNMENT:
         return "" if "after-sft" in walk.done else "if targets are missed after SFT"
+    if name in CURVE:
+        return "" if walk.last in CURVE else "if a target is missed after SFT, or rows are too few"
     if name == "test":
         return "" if walk.last in ("after-sft", "after-dpo") else "if the gates pass"
     return (
@@ -176,48 +199,88 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     yield "curate", curated
     rows = curated.result
 
-    ask = _Measuring(spec, rows, workspace)
+    scoring = scoring_of(spec, checked.loaded.root)
+    ask = _Measuring(spec, base, rows, workspace, scoring)
     zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
     yield "baseline-zero-shot", zero_shot
     few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
     yield "baseline-few-shot", few_shot
     examples = few_shot.result.with_general_of(zero_shot.result)
-    evidence = strategy.Evidence.of_baseline(spec, rows.train.rows, zero_shot.result, examples)
-    if strategy.decide(evidence).action != "sft":
+    evidence = known_before(spec, base, validated.result, rows, zero_shot.result, examples)
+    walk.decision = strategy.decide(evidence)
+    prompting = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
+    if walk.decision.action == "align_base":
+        walk.needless = ("sft", "after-sft")
+        aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
+        if aligned:
+            yield "test", ask.scores(aligned, "test")
+        return
+    collect = curve.wanted_before_collecting(spec, walk.decision, rows.train.rows)
+    if walk.decision.action != "sft" and not collect:
         return
 
-    recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
-    tuned: Done[TrainResult] = sft.train(base, rows.train, rows.validation, spec.sft, recipe, workspace)
+    tuned = ask.trained(rows.train)
     yield "sft", tuned
     measured = ask.scores(tuned.result.model, "validation")
     yield "after-sft", measured
-    passed, action = _after_sft(spec, evidence, measured.result)
+    if collect or curve.wanted_after_sft(spec, measured.result, rows.train.rows):
+        needed = yield from _curve(ask, measured.result)
+        evidence = evidence.with_curve(needed)
+    if collect:
+        walk.decision = strategy.decide(evidence)
+        return
+    passed, walk.decision = _after_sft(spec, evidence, measured.result)
     model = tuned.result.model
-    if action == "align":
-        made: Done[PairsResult] = pairs.make_pairs(
+    if walk.decision.action == "align":
+        aligned = yield from _align(ask, walk.decision, model, prompting, measured.result)
+        passed, model = passed or bool(aligned), aligned or model
+    else:
+        walk.needless = ALIGNMENT
+    if passed and walk.decision.action != "rethink":
+        yield "test", ask.scores(model, "test")
+
+
+def _align(
+    ask: _Measuring, decision: strategy.Decision, model: Any, prompting: Scores, before: Scores
+) -> Generator[tuple[str, Done[Any]], None, Any]:
+    """DPO as `flows/train.py` does it; returns the model that passed its gate, if one did."""
+    spec, rows = ask.spec, ask.rows
+    if decision.by_people and rows.preference:
+        made = given_pairs(rows.preference)
+    else:
+        sampled: Done[PairsResult] = pairs.make_pairs(
             model,
             rows.train,
             spec.task,
             spec.align,
-            workspace,
+            ask.workspace,
             max_new_tokens=spec.evaluate.max_new_tokens,
             threads=recipes.thread_count(spec.resources.threads),
         )
-        yield "pairs", made
-        if made.result.kept:
-            tuning = recipes.for_dpo(spec.align, spec.sft, model, made.result.pairs.rows, spec.resources.threads)
-            aligned = dpo.train(model, made.result.pairs, spec.align, spec.sft, tuning, workspace)
-            yield "dpo", aligned
-            after = ask.scores(aligned.result.model, "validation")
-            yield "after-dpo", after
-            baseline = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
-            known: dict[str, Scores | None] = {"baseline": baseline, "previous": measured.result}
-            if _judge(spec, "after_align", after.result, known).passed:
-                passed, model = True, aligned.result.model
-    else:
-        walk.needless = ALIGNMENT
-    if passed and action != "rethink":
-        yield "test", ask.scores(model, "test")
+        yield "pairs", sampled
+        made = sampled.result
+    if not made.kept:
+        return None
+    tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
+    aligned = dpo.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
+    yield "dpo", aligned
+    after = ask.scores(aligned.result.model, "validation")
+    yield "after-dpo", after
+    passed = _judge(spec, "after_align", after.result, {"baseline": prompting, "previous": before}).passed
+    return aligned.result.model if passed else None
+
+
+def _curve(ask: _Measuring, measured: Scores) -> Generator[tuple[str, Done[Any]], None, RowsNeeded | None]:
+    """The learning curve as `tasks/learning_curve.py` draws it."""
+    rows = ask.rows.train
+    found = {rows.rows: measured}
+    for share, count in curve.sizes(rows.rows).items():
+        tuned = ask.trained(subset(rows, count, ask.workspace).result.train)
+        yield f"sft-{share}", tuned
+        scores = ask.scores(tuned.result.model, "validation")
+        yield f"after-sft-{share}", scores
+        found[count] = scores.result
+    return curve.rows_needed(ask.spec, found)
 
 
 @dataclass(frozen=True)
@@ -225,8 +288,16 @@ class _Measuring:
     """Measuring as `tasks/evaluate.py` does it."""
 
     spec: PipelineSpec
+    base: ModelRef
     rows: CurateResult
     workspace: Workspace
+    scoring: Scoring
+
+    def trained(self, train: DatasetRef) -> Done[TrainResult]:
+        """SFT of the base on these rows."""
+        spec = self.spec
+        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads)
+        return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
 
     def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
         return measure(
@@ -237,18 +308,19 @@ class _Measuring:
             task=self.spec.task,
             spec=self.spec.evaluate,
             workspace=self.workspace,
+            scoring=self.scoring,
             limit=limit,
             examples=self.rows.train if prompting == "few-shot" else None,
             general_held_out=self.rows.general_held_out if prompting == "zero-shot" else None,
         )
 
 
-def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, str]:
+def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, strategy.Decision]:
     """Whether the gate passes, and what is decided then."""
     baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
     verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
     gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
-    return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict)).action
+    return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))
 
 
 def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
@@ -265,20 +337,12 @@ def _size(checked: Checked, walk: _Walk) -> tuple[int, float, int]:
     for name in ("curate", "validate"):
         if name in walk.done:
             result = walk.done[name].result
-            return result.train.rows, _text_bytes(result.train), result.test.rows
+            return result.train.rows, text_bytes(result.train), result.test.rows
     data, root = checked.loaded.spec.data, checked.loaded.root
     train = [_counted(root / source.path) for source in data.train]
     test = [_counted(root / source.path) for source in data.test]
     rows = sum(count for count, _ in train)
     return rows, sum(size for _, size in train) / max(rows, 1), sum(count for count, _ in test)
-
-
-def _text_bytes(ref: DatasetRef) -> float:
-    """Mean bytes of the text columns over the first thousand rows."""
-    from pyarrow import parquet
-
-    table = parquet.read_table(ref.uri, columns=["system", "prompt", "completion"]).slice(0, 1000).to_pylist()
-    return sum(len(str(text).encode()) for row in table for text in row.values()) / max(len(table), 1)
 
 
 def _counted(path: Path) -> tuple[int, int]:
@@ -300,14 +364,3 @@ def _counted(path: Path) -> tuple[int, int]:
         while block := stream.read(1 << 20):
             lines, size = lines + block.count(b"\n"), size + len(block)
     return max(lines, 1), size
-
-
-def this_machine(spec: PipelineSpec) -> estimate.Machine:
-    """The GPUs that `nvidia-smi` names, otherwise this CPU and its memory."""
-    try:
-        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
-        name, megabytes = answer[0].rsplit(",", 1)
-        return estimate.Machine.gpu(name.strip(), int(megabytes) * 2**20, len(answer))
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return estimate.Machine.cpu(recipes.thread_count(spec.resources.threads), recipes.memory())

@@ -1,15 +1,16 @@
-"""`posttrain run`: check first, then start the flow with its display around it.
+"""`posttrain run`, and what `posttrain advise` shares with it: check first, then start a flow, its display around it.
 
-Knows no stage; the flow in `flows/retrain.py` does.
+Knows no stage; the flows in `flows/retrain.py` do.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -21,9 +22,12 @@ from posttrain.artifacts import Workspace
 from posttrain.errors import UserError
 from posttrain.outcome import Outcome
 
+FlowName = Literal["retrain", "advise_only"]
+Show = Callable[[Console, Outcome], None]
 
-def run_pipeline(path: Path) -> Outcome:
-    """Check the spec, run the flow, show how it ended.
+
+def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = None) -> Outcome:
+    """Check the spec, run a flow of `flows/retrain.py`, show how it ended (`show`: in a way of one's own).
 
     Raises: UserError before anything is written, or from the flow; Failed, with its log, for anything else.
     """
@@ -35,17 +39,17 @@ def run_pipeline(path: Path) -> Outcome:
     console = make_console()
     console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
     with _log(checked.workspace) as log:
-        outcome = _run(path, console, log)
-    _show(console, outcome, time.monotonic() - began, log)
+        outcome = _run(path, flow, console, log)
+    _show(console, outcome, time.monotonic() - began, log, show)
     return outcome
 
 
-def _run(path: Path, console: Console, log: Path) -> Outcome:
+def _run(path: Path, flow: FlowName, console: Console, log: Path) -> Outcome:
     from flows.display import Display
 
     with prefect_server(log) as server, Display(console) as display:
         display.waiting("Prefect is starting…")
-        from flows.retrain import retrain  # its seconds of imports pass while the server starts, as do MLflow's
+        from flows import retrain  # its seconds of imports pass while the server starts, as do MLflow's
         from posttrain.tracking import quiet_mlflow
         from tasks.watch import listen
 
@@ -55,16 +59,17 @@ def _run(path: Path, console: Console, log: Path) -> Outcome:
             server.wait()
         listen(display)
         try:
-            return retrain(str(path))
+            outcome: Outcome = getattr(retrain, flow)(str(path))
+            return outcome
         finally:
             flush_to_server()
 
 
-def _show(console: Console, outcome: Outcome, seconds: float, log: Path) -> None:
+def _show(console: Console, outcome: Outcome, seconds: float, log: Path, show: Show | None) -> None:
     from flows.display import show_outcome
     from posttrain.wording import duration
 
-    show_outcome(console, outcome)
+    (show or show_outcome)(console, outcome)
     unchanged = f", {len(outcome.reused)} stages unchanged" if outcome.reused else ""
     console.print(f"{duration(seconds)}{unchanged}; log: {log}", style="dim", highlight=False, soft_wrap=True)
 

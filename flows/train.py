@@ -5,13 +5,19 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import prepare_rows
+from posttrain.artifacts import ModelRef
 from posttrain.data.curate import CurateResult
+from posttrain.evaluation.scores import Scores
+from posttrain.strategy import Decision
+from posttrain.strategy.curve import wanted_after_sft
 from tasks.baseline import Baseline, measure_baseline
 from tasks.candidate import Candidate
-from tasks.decide import decide_after_sft
+from tasks.decide import decide_after_sft, decide_how_many_rows
 from tasks.dpo import train_dpo
 from tasks.evaluate import evaluate
 from tasks.gate import judge
+from tasks.given_pairs import take_pairs
+from tasks.learning_curve import learning_curve
 from tasks.pairs import make_pairs
 from tasks.run import Run
 from tasks.sft import train_sft
@@ -23,20 +29,40 @@ def train_model(run: Run, rows: CurateResult, baseline: Baseline) -> Candidate:
     sft = train_sft(run, rows)
     scores = evaluate(run, sft.model, rows, "validation", "after-sft")
     verdict = judge(run, "after_sft", scores, baseline=baseline.best)
-    decision = decide_after_sft(run, scores, verdict, baseline, rows)
+    wanted = wanted_after_sft(run.spec, scores, rows.train.rows)
+    needed = learning_curve(run, rows, scores) if wanted else None
+    decision = decide_after_sft(run, scores, verdict, baseline, rows, needed)
     tuned = Candidate(model=sft.model, scores=scores, verdict=verdict, decision=decision)
     if decision.action != "align":
         return tuned
 
-    pairs = make_pairs(run, sft.model, rows)
+    aligned = align(run, sft.model, rows, baseline, scores, decision)
+    return aligned if aligned and aligned.verdict.passed else tuned
+
+
+def align_base(run: Run, rows: CurateResult, baseline: Baseline, decision: Decision) -> Candidate | None:
+    """DPO on the base model, SFT skipped; None when there is no pair to learn from."""
+    return align(run, run.base, rows, baseline, baseline.best, decision)
+
+
+def align(
+    run: Run, model: ModelRef, rows: CurateResult, baseline: Baseline, before: Scores, decision: Decision
+) -> Candidate | None:
+    """DPO on `model`, whose scores were `before`; None when there is no pair to learn from."""
+    given = rows.preference if decision.by_people else None
+    pairs = take_pairs(run, given) if given else make_pairs(run, model, rows)
     if not pairs.kept:
-        return tuned
-    dpo = train_dpo(run, sft.model, pairs)
-    aligned = evaluate(run, dpo.model, rows, "validation", "after-dpo")
-    verdict = judge(run, "after_align", aligned, baseline=baseline.best, previous=scores)
-    if not verdict.passed:
-        return tuned
-    return Candidate(model=dpo.model, scores=aligned, verdict=verdict, decision=decision)
+        return None
+    dpo = train_dpo(run, model, pairs)
+    scores = evaluate(run, dpo.model, rows, "validation", "after-dpo")
+    verdict = judge(run, "after_align", scores, baseline=baseline.best, previous=before)
+    return Candidate(model=dpo.model, scores=scores, verdict=verdict, decision=decision)
+
+
+def draw_curve(run: Run, rows: CurateResult, baseline: Baseline) -> Decision:
+    """Too few rows to release anything, but enough to tell how many would do: train on parts of them."""
+    scores = evaluate(run, train_sft(run, rows).model, rows, "validation", "after-sft")
+    return decide_how_many_rows(run, baseline, rows, learning_curve(run, rows, scores))
 
 
 @flow(name="train", flow_run_name="train {spec_path}", validate_parameters=False)

@@ -8,7 +8,7 @@ from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence, best_baseline
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
 from posttrain.strategy.walk import Walk
-from posttrain.strategy.words import meets_all, standing, why_not
+from posttrain.strategy.words import meets_all, shortfalls, standing, why_not
 
 
 def before_training(evidence: Evidence) -> Decision:
@@ -147,7 +147,8 @@ def _why_not_prompting(evidence: Evidence, chosen: Action, few_shot: bool) -> st
         return "the prompt is enough without examples"
     if scores is None:
         return "not measured (evaluate.few_shot_examples is 0)"
-    return "; ".join(why_not(scores, evidence.targets, scores.prompting)) or "the spec sets no targets to meet"
+    missed = [f"{name} {words}, target {target:g}" for name, target, words in shortfalls(scores, evidence.targets)]
+    return f"misses {'; '.join(missed)}" if missed else "the spec sets no targets to meet"
 
 
 def _why_not_align_base(evidence: Evidence, chosen: Action) -> str:
