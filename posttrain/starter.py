@@ -8,11 +8,10 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from posttrain.errors import SpecError
-
-Kind = Literal["intent_slots", "extraction", "text"]
+from posttrain.guess import guess_kind
 
 
 class Summary(Protocol):
@@ -32,18 +31,30 @@ class Summary(Protocol):
     def settings(self) -> Mapping[str, str | list[str]]: ...
     @property
     def example(self) -> Mapping[str, str]: ...
+    @property
+    def completions(self) -> Sequence[str]: ...
 
 
 _INSTRUCTION = {
     "intent_slots": "Turn the command into JSON: intent and slots.",
     "extraction": "Extract the fields as JSON.",
+    "classification": "Answer with the label only.",
     "text": "",
+    "verifiable": "Solve the problem. The last number of your answer counts.",
 }
-_MAIN = {"intent_slots": "slot_f1", "extraction": "field_f1", "text": "token_f1"}
+_MAIN = {
+    "intent_slots": "slot_f1",
+    "extraction": "field_f1",
+    "classification": "macro_f1",
+    "text": "token_f1",
+    "verifiable": "final_answer",
+}
 _WHY = {
     "intent_slots": "the first completion is JSON with an intent and its slots",
     "extraction": "the first completion is JSON",
-    "text": "the first completion is not JSON",
+    "classification": "the completions are few short texts that repeat",
+    "text": "the completions are neither JSON, nor labels that repeat, nor numbers",
+    "verifiable": "the completions end in #### and a number, or are numbers",
 }
 
 _ROWS = {
@@ -71,7 +82,8 @@ _TEXT = """\
 name: {name}
 
 task:
-  # intent_slots, extraction (any JSON) or text. Guessed: {why}.
+  # intent_slots, extraction (any JSON), classification (one label), text, or verifiable (ends in a number).
+  # Guessed: {why}.
   kind: {kind}
   # The system message of every row, in training as in evaluation. Short is enough: training teaches the rest.
   instruction: {instruction}
@@ -136,7 +148,8 @@ def starter_spec(
         path = _inside(Path(path), (root or Path.cwd()).resolve()).as_posix()
     stem, _ = _parts(PurePosixPath(path).name)
     folder = PurePosixPath(path).parent.name
-    kind = guess_kind(summary.example.get("completion") or summary.example.get("chosen", ""))
+    seen = summary.completions or [summary.example.get("completion") or summary.example.get("chosen", "")]
+    kind = guess_kind(*seen)
     test, how_to_split = _test(path, summary, splits)
     return _TEXT.format(
         path=_shown(path),
@@ -200,17 +213,6 @@ def _value(name: str, value: str | list[str]) -> str:
     ):
         return json.dumps(value)
     return value
-
-
-def guess_kind(completion: str) -> Kind:
-    """The task kind that a completion looks like."""
-    try:
-        value: Any = json.loads(completion)
-    except ValueError:
-        return "text"
-    if isinstance(value, dict) and set(value) == {"intent", "slots"}:
-        return "intent_slots"
-    return "extraction" if isinstance(value, dict | list) else "text"
 
 
 def _inside(path: Path, root: Path) -> Path:

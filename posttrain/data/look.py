@@ -30,7 +30,8 @@ LABELLED = ("train", "test")
 class SourceSummary:
     """What a first look saw: format and kind of row, the row count (None when only a part was read), columns, a row.
 
-    `settings` are the keys of a source in the spec that say the same without looking.
+    `settings` are the keys of a source in the spec that say the same without looking; `completions` are those of the
+    rows looked at (of preference pairs, the better answers).
     """
 
     path: str
@@ -41,6 +42,7 @@ class SourceSummary:
     example: Row
     files: int
     settings: Mapping[str, str | list[str]]
+    completions: tuple[str, ...] = ()
 
 
 def look(
@@ -70,6 +72,7 @@ def look(
         example=(sound or rows.to_dicts())[0],
         files=len(found.origins),
         settings=settings(found),
+        completions=tuple(row.get("completion") or row.get("chosen") or "" for row in sound),
     )
 
 

@@ -21,6 +21,7 @@ class Seen:
     columns: tuple[str, ...] = ("prompt", "completion")
     settings: dict[str, str | list[str]] = field(default_factory=lambda: {"format": "prompt_completion"})
     example: dict[str, str] = field(default_factory=lambda: {"prompt": "hello", "completion": "good day to you"})
+    completions: tuple[str, ...] = ()
 
 
 def kinds_and_metrics(folder: Path, name: str, seen: Seen) -> tuple[str, set[str]]:
@@ -39,7 +40,9 @@ def kinds_and_metrics(folder: Path, name: str, seen: Seen) -> tuple[str, set[str
         ('{"intent": "Play", "slots": {"artist": "Björk"}}', "intent_slots", "slot_f1"),
         ('{"name": "Ann", "skills": ["SQL"]}', "extraction", "field_f1"),
         ("A sentence.", "text", "token_f1"),
-        ("42", "text", "token_f1"),
+        ('{"label": "spam"}', "classification", "macro_f1"),
+        ("42", "verifiable", "final_answer"),
+        ("3 + 4 = 7\n#### 7", "verifiable", "final_answer"),
         ("", "text", "token_f1"),
     ],
 )
@@ -47,6 +50,27 @@ def test_the_kind_follows_the_completion(tmp_path: Path, completion: str, kind: 
     assert guess_kind(completion) == kind
     seen = Seen(example={"prompt": "p", "completion": completion})
     assert kinds_and_metrics(tmp_path, "data/rows.jsonl", seen) == (kind, {metric})
+
+
+@pytest.mark.parametrize(
+    ("completions", "kind"),
+    [
+        (("spam", "ham") * 4, "classification"),
+        (("0", "1") * 4, "classification"),
+        (("体育", "财经") * 4, "classification"),
+        (("spam", "ham") * 3, "text"),  # six rows are too few to tell
+        (("Paris", "Rome", "Oslo", "Bonn", "Bern", "Kyiv", "Lima", "Doha"), "text"),  # none comes twice
+        (("yes",) * 8, "text"),  # one label is no choice
+        (("A sentence that is rather too long to be a label.", "no") * 4, "text"),
+        (("spam\nham", "ham") * 4, "text"),
+        (("4", "17", "$1,200", "-3.5", "80%", "6", "7", "9"), "verifiable"),
+        (("so\n#### 4", "so\n#### 1,200"), "verifiable"),
+        (("so\n#### 4", "I do not know"), "text"),
+    ],
+)
+def test_labels_and_numbers_are_told_by_all_rows(tmp_path: Path, completions: tuple[str, ...], kind: str) -> None:
+    assert guess_kind(*completions) == kind
+    assert kinds_and_metrics(tmp_path, "rows.jsonl", Seen(completions=completions))[0] == kind
 
 
 @pytest.mark.parametrize(

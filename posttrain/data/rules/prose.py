@@ -15,7 +15,7 @@ from posttrain.data.rows import shorten
 from posttrain.data.rules.builtin import span
 from posttrain.data.rules.registry import twin
 from posttrain.data.text import prose
-from posttrain.data.text.labels import JSON_KINDS
+from posttrain.data.text.labels import LABEL_KINDS
 from posttrain.data.text.language import language_problems
 from posttrain.data.text.privacy import personal_data_problems, secret_problems
 from posttrain.data.text.words import encoding_problems
@@ -52,7 +52,7 @@ class ProseLength:
     @property
     def idle(self) -> bool:
         """Whether it asks nothing of any row."""
-        return self.kind in JSON_KINDS
+        return self.kind in LABEL_KINDS
 
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""
@@ -74,7 +74,7 @@ class DistinctWordRatio:
     @property
     def idle(self) -> bool:
         """Whether it asks nothing of any row."""
-        return self.kind in JSON_KINDS
+        return self.kind in LABEL_KINDS
 
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """See `RowRule.find`."""

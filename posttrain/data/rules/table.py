@@ -158,7 +158,7 @@ class OneLabel:
     @property
     def idle(self) -> bool:
         """Whether it asks nothing of any row."""
-        return self.kind not in labels.JSON_KINDS
+        return self.kind not in labels.LABEL_KINDS
 
     @property
     def described(self) -> tuple[str, ...]:

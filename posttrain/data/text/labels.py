@@ -1,7 +1,8 @@
 """What a completion must look like for the task's kind, and what it says.
 
 Knows the kinds of `task.kind`: intent_slots is `{"intent": str, "slots": {name: str | [str, …]}}`, extraction is
-any JSON object or array, text is prose. The row rules and the Great Expectations both ask here.
+any JSON object or array, classification is one short text, text and verifiable are prose. The row rules and the
+Great Expectations both ask here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 JSON_KINDS = ("intent_slots", "extraction")
+LABEL_KINDS = (*JSON_KINDS, "classification")
+"""Kinds whose completions are labels, so that rules on prose have nothing to say of them."""
+
 _spelled = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes a new encoder each time
 
 

@@ -150,8 +150,8 @@ def _find(entry: Entry[RowRule], about: _Asked) -> pl.DataFrame:
 
 def styles(rows: pl.DataFrame, kind: str) -> pl.Series:
     """What row conditions of suites go by: label, json or prose."""
-    if kind in labels.JSON_KINDS or "completion" not in rows.columns:
-        return pl.Series(STYLE, ["label" if kind in labels.JSON_KINDS else "prose"] * rows.height, dtype=pl.String)
+    if kind in labels.LABEL_KINDS or "completion" not in rows.columns:
+        return pl.Series(STYLE, ["label" if kind in labels.LABEL_KINDS else "prose"] * rows.height, dtype=pl.String)
     is_json = prose.is_json(rows["completion"])
     return pl.select(pl.when(is_json).then(pl.lit("json")).otherwise(pl.lit("prose")).alias(STYLE)).to_series()
 
