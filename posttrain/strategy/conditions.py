@@ -13,7 +13,7 @@ FORMAT_KNOWN = 0.90
 WITHIN_REACH = 0.5
 NEARLY_MET = 0.9
 
-FORMAT = ("valid_json", "wrapper_consistency")
+FORMAT = ("valid_json", "schema_valid", "wrapper_consistency", "style_consistency")
 
 Answer = tuple[bool, str]
 

@@ -52,11 +52,12 @@ def rows_needed(spec: PipelineSpec, measured: Mapping[int, Scores]) -> RowsNeede
         return None
     points = [Point(rows=rows, score=scores.metrics[metric]) for rows, scores in measured.items()]
     better_up = higher_is_better(metric)
+    shares = better_up and all(point.score.value <= 1 for point in points)  # a user's own metric may go beyond
     curve = fit(
         points,
         metric,
         higher_is_better=better_up,
-        best=1.0 if better_up else None,
+        best=1.0 if shares else None,
         resamples=spec.evaluate.resamples,
         seed=spec.evaluate.seed,
     )
