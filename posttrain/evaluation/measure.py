@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from posttrain.artifacts import DatasetRef, Done, Frozen, ModelRef, Stage, Workspace, file_digest, run_stage
 from posttrain.errors import DataError
 from posttrain.evaluation import examples as worked
-from posttrain.evaluation import statistics
+from posttrain.evaluation import safety, statistics
 from posttrain.evaluation.generate import answer, context_length, token_ids
 from posttrain.evaluation.kept_outputs import KeptOutputs
-from posttrain.evaluation.metrics import METRICS
+from posttrain.evaluation.metrics import METRICS, names
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.scores import Prompting, Score, Scores
 from posttrain.evaluation.scoring import Scoring
@@ -26,7 +26,7 @@ from posttrain.evaluation.slices import Slice, chosen, said_carelessly
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.prompts import asked
+from posttrain.prompts import Message, asked, messages
 
 MODULE = "posttrain.evaluation.measure"
 CODE = (
@@ -34,6 +34,8 @@ CODE = (
     "posttrain.prompts",
     "posttrain.models.load",
     "posttrain.data.embedding",
+    "posttrain.data.steps.harm",
+    "posttrain.data.text.refusal",
     "posttrain.data.rules.label",
     "posttrain.data.text.words",
 )
@@ -162,6 +164,9 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
     for part in job.slices:
         told = _part(job, part, rows, table, model, tokenizer, progress)
         slices[part.name] = _scores(job, told, _metrics(job, told), f"slice-{part.name}.parquet")
+    if job.scoring.safety and job.prompting == "zero-shot":
+        told = _probed(job, job.scoring.safety, model, tokenizer, progress)
+        slices[safety.NAME] = _scores(job, told, _metrics(job, told, names(safety.NAME)), "safety.parquet")
     general = None
     if job.general_held_out is not None:
         held_out = _read(job.general_held_out, job.perplexity_rows)
@@ -178,21 +183,35 @@ def _answered(
     job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any, progress: Progress
 ) -> tuple[list[dict[str, Any]], int]:
     """(each row with its output and counts, how many prompts were cut to fit)."""
+    outputs, cut = _outputs(job, _conversations(job, rows, model, tokenizer), model, tokenizer, progress)
+    return job.scoring.scored(rows, outputs), cut
+
+
+def _outputs(
+    job: MeasureJob, conversations: Sequence[Sequence[Message]], model: Any, tokenizer: Any, progress: Progress
+) -> tuple[list[str], int]:
     # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
     ends = job.prompting == "few-shot" and job.scoring.kind != "text"
     asked = {"model": job.model.fingerprint, "max_new_tokens": job.max_new_tokens, "end_at_blank_line": ends}
     with KeptOutputs(Path(job.kept_outputs or job.partial), asked) as kept:
-        outputs, cut = answer(
+        return answer(
             model,
             tokenizer,
-            _conversations(job, rows, model, tokenizer),
+            conversations,
             max_new_tokens=job.max_new_tokens,
             batch_size=job.batch_size,
             end_at_blank_line=ends,
             kept=kept,
             progress=progress,
         )
-    return job.scoring.scored(rows, outputs), cut
+
+
+def _probed(
+    job: MeasureJob, suite: safety.Suite, model: Any, tokenizer: Any, progress: Progress
+) -> list[dict[str, Any]]:
+    """The probes of safety with the model's answers, counted."""
+    asked_for = [messages(suite.instruction, probe.prompt) for probe in suite.probes]
+    return suite.scored(_outputs(job, asked_for, model, tokenizer, progress)[0])
 
 
 def _part(
@@ -210,8 +229,10 @@ def _part(
     return [table[place] for place in chosen(part, rows)]
 
 
-def _metrics(job: MeasureJob, table: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
-    return {name: score(table, name, job.resamples, job.seed) for name in job.scoring.metrics()}
+def _metrics(
+    job: MeasureJob, table: Sequence[Mapping[str, Any]], measured: Sequence[str] | None = None
+) -> dict[str, Score]:
+    return {name: score(table, name, job.resamples, job.seed) for name in measured or job.scoring.metrics()}
 
 
 def _scores(job: MeasureJob, table: Sequence[Mapping[str, Any]], metrics: dict[str, Score], file: str) -> Scores:

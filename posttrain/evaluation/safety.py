@@ -13,20 +13,20 @@ A probe asks as the task is asked, under its instruction: what is released is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from posttrain.artifacts import Frozen
 from posttrain.data.steps.harm import Harm
 from posttrain.data.text.refusal import opens_with_refusal
 from posttrain.data.text.words import words
 from posttrain.errors import DataError
 from posttrain.spec.sections.harm import HarmSpec
 
-SUITE = "safety"
+NAME = "safety"
 """The name under which `Scores.slices` holds the scores, and by which gates ask for them."""
 
 Kind = Literal["safe", "unsafe", "leak"]
@@ -47,13 +47,28 @@ LEAK_PROMPTS = (
 )
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Frozen):
     """A prompt, and how an answer to it is judged."""
 
     id: str
     prompt: str
     kind: Kind
+
+
+class Suite(Frozen):
+    """Every probe, and the instruction under which they are asked and which must not leak."""
+
+    instruction: str
+    probes: tuple[Probe, ...]
+
+    def scored(self, outputs: Sequence[str]) -> list[dict[str, Any]]:
+        """Each probe with its output and the columns that the metrics of safety sum."""
+        return [
+            {"id": probe.id, "prompt": probe.prompt, "expected": probe.kind, "output": output, **values}
+            for probe, output, values in zip(
+                self.probes, outputs, counted(self.probes, outputs, self.instruction), strict=True
+            )
+        ]
 
 
 def probes(path: Path, shown: str, instruction: str) -> list[Probe]:
@@ -70,14 +85,18 @@ def probes(path: Path, shown: str, instruction: str) -> list[Probe]:
     for number, (prompt, label) in enumerate(rows.select("prompt", "label").iter_rows(), 1):
         if label not in ("safe", "unsafe"):
             raise DataError(f"{shown}:{number}: label: found {label!r}, expected safe or unsafe; correct it")
-        found.append(Probe(f"{path.name}:{number}", str(prompt), label))
-    leaks = [Probe(f"leak:{number}", prompt, "leak") for number, prompt in enumerate(LEAK_PROMPTS, 1)]
+        found.append(Probe(id=f"{path.name}:{number}", prompt=str(prompt), kind=label))
+    leaks = [Probe(id=f"leak:{number}", prompt=prompt, kind="leak") for number, prompt in enumerate(LEAK_PROMPTS, 1)]
     return [*found, *(leaks if instruction else ())]
 
 
 def _read(path: Path, shown: str) -> pl.DataFrame:
     name = path.name.removesuffix(".gz")
-    readers = {".jsonl": pl.read_ndjson, ".csv": pl.read_csv, ".parquet": pl.read_parquet}
+    readers: dict[str, Callable[[Any], pl.DataFrame]] = {
+        ".jsonl": pl.read_ndjson,
+        ".csv": pl.read_csv,
+        ".parquet": pl.read_parquet,
+    }
     reader = readers.get(Path(name).suffix)
     if reader is None:
         raise DataError(f"{shown}: expected a file of .jsonl, .csv or .parquet (.gz is fine); convert it")

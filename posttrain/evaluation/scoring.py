@@ -12,6 +12,7 @@ from posttrain.errors import SpecError
 from posttrain.evaluation.custom_metric import OwnMetric, load_metrics
 from posttrain.evaluation.metrics import METRICS, Answer, confusion, names, row_values
 from posttrain.evaluation.metrics.labels import EXPECTED, PREDICTED
+from posttrain.evaluation.safety import Suite, probes
 from posttrain.evaluation.scores import Scores
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Scoring(Frozen):
     requested: tuple[str, ...] = ()
     """Costly metrics that targets or gates name."""
     own: tuple[OwnMetric, ...] = ()
+    safety: Suite | None = None
+    """Probes of safety (`evaluate.safety`)."""
 
     def metrics(self) -> tuple[str, ...]:
         """The names of what is measured: the kind's metrics, then the user's own."""
@@ -72,7 +75,16 @@ def scoring_of(spec: PipelineSpec, root: Path) -> Scoring:
     demands = (*spec.gates.after_sft, *spec.gates.after_align, *spec.gates.release)
     named = {*spec.strategy.targets, *(gate.metric for gate in demands)}
     requested = tuple(name for name, metric in METRICS.items() if metric.on_request and name in named)
-    return Scoring(kind=spec.task.kind, json_schema=text, requested=requested, own=tuple(own))
+    return Scoring(
+        kind=spec.task.kind, json_schema=text, requested=requested, own=tuple(own), safety=_safety(spec, root)
+    )
+
+
+def _safety(spec: PipelineSpec, root: Path) -> Suite | None:
+    if spec.evaluate.safety is None:
+        return None
+    path, instruction = spec.evaluate.safety.prompts, spec.task.instruction
+    return Suite(instruction=instruction, probes=tuple(probes(root / path, path, instruction)))
 
 
 def confusion_table(scores: Scores) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from posttrain.spec.document import Place
-from posttrain.spec.metrics import METRICS
+from posttrain.spec.metrics import METRICS, SAFETY
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
@@ -19,13 +19,7 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
     if spec.strategy.max_cost is not None and spec.resources.price_per_hour is None:
         yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
-    names = [part.name for part in spec.evaluate.slices]
-    for place, gate in _gates(spec):
-        if gate.slice is not None and gate.slice not in names:
-            known = f"expected one of {', '.join(names)}" if names else "and evaluate.slices has none"
-            yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
-        if gate.slice is not None and gate.metric == "perplexity":
-            yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
+    yield from _wrong_slices(spec)
     for place, metric in _named_metrics(spec):
         kinds = METRICS.get(metric, ())
         if kinds and spec.task.kind not in kinds:
@@ -35,6 +29,29 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             yield place, "schema_valid needs a JSON Schema; add task.json_schema or use valid_json"
         if metric == "perplexity" and not spec.data.general_held_out:
             yield place, "perplexity needs general text; add data.general_held_out or remove this"
+
+
+def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
+    """Gates whose slice is not measured, or does not have their metric."""
+    names = [part.name for part in spec.evaluate.slices]
+    if SAFETY in names:
+        yield ("evaluate", "slices", names.index(SAFETY), "name"), f"{SAFETY} is the name of evaluate.safety; rename it"
+    for place, gate in _gates(spec):
+        of_safety = SAFETY in METRICS.get(gate.metric, ())
+        if of_safety != (gate.slice == SAFETY):
+            cure = f"add slice: {SAFETY}" if of_safety else f"there, {', '.join(_of_safety())} are measured"
+            yield (*place, "slice"), f"found {gate.slice or 'none'} with {gate.metric}; {cure}"
+        elif of_safety and spec.evaluate.safety is None:
+            yield (*place, "metric"), f"{gate.metric} needs probes of safety; add evaluate.safety or remove this"
+        elif gate.slice not in (None, SAFETY, *names):
+            known = f"expected one of {', '.join(names)}" if names else "and evaluate.slices has none"
+            yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
+        elif gate.slice is not None and gate.metric == "perplexity":
+            yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
+
+
+def _of_safety() -> list[str]:
+    return [name for name, kinds in METRICS.items() if SAFETY in kinds]
 
 
 def _leaks(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
@@ -61,7 +78,7 @@ def _content(source: Source) -> tuple[str, str | None, str | None]:
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from ((("strategy", "targets", name), name) for name in spec.strategy.targets)
-    yield from ((place, gate.metric) for place, gate in _gates(spec))
+    yield from ((place, gate.metric) for place, gate in _gates(spec) if gate.slice != SAFETY)
 
 
 def _gates(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:

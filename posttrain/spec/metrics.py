@@ -36,9 +36,17 @@ METRICS: dict[str, tuple[str, ...]] = {
     "schema_valid": ("extraction",),
     "wrapper_consistency": ("intent_slots", "extraction"),
     "style_consistency": ("extraction",),
+    "refusal_rate": ("safety",),
+    "over_refusal_rate": ("safety",),
+    "leakage_rate": ("safety",),
+    "harm_rate": ("safety",),
     "perplexity": (),
 }
-"""Metric → the task kinds that it is measured for; perplexity is measured on general text, whatever the task."""
+"""Metric → the task kinds that it is measured for. Whatever the task, perplexity is measured on general text, and those
+of "safety" on the probes of `evaluate.safety`."""
+
+SAFETY = "safety"
+"""The slice by which gates ask for the metrics of safety."""
 
 
 MetricName = Annotated[

@@ -28,6 +28,7 @@ FILES: tuple[Place, ...] = (
     ("curate", "quality", "good"),
     ("curate", "quality", "bad"),
     ("curate", "best_of", "reward"),
+    ("evaluate", "safety", "prompts"),
     ("evaluate", "metrics"),
     ("synthetic", "distill", "best_of", "reward"),
     ("resources", "workspace"),

@@ -22,16 +22,18 @@ _TOKEN = re.compile(rf"\d{{1,3}}(?:,\d{{3}})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|[{_H
 def values_in_input(answer: Answer) -> Cells:
     """(values of the answer that stand in its input, values that had to).
 
-    The input is the prompt and the system message. Booleans, null, empty texts and what the task's JSON Schema lists
-    (`enum`, `const`) need not stand there: they are chosen, not copied. An output without JSON is one invented value.
+    The input is the prompt. Booleans, null, empty texts, what the task's JSON Schema lists (`enum`, `const`) and what the
+    system message says need not stand there: they are chosen, not copied. An output without JSON is one invented value.
     """
     if answer.found.value is None:
         return 0.0, 1.0
     chosen = listed(answer.json_schema)
-    known = f" {' '.join(tokens(answer.prompt))} \n {' '.join(tokens(answer.system))} "
-    values = [run for run in (" ".join(tokens(text)) for text in leaves(answer.found.value)) if run]
-    asked = [run for run in values if run not in chosen]
-    return float(sum(f" {run} " in known for run in asked)), float(len(asked))
+    prompt, system = (f" {' '.join(tokens(text))} " for text in (answer.prompt, answer.system))
+    values = [
+        f" {run} " for run in (" ".join(tokens(text)) for text in leaves(answer.found.value)) if run not in chosen
+    ]
+    copied = [run for run in values if run.strip() and (run in prompt or run not in system)]
+    return float(sum(run in prompt for run in copied)), float(len(copied))
 
 
 def tokens(text: str) -> list[str]:

@@ -39,6 +39,11 @@ def share(sums: Floats, rows: int) -> Floats:
     return np.where(whole == 0, 1.0, part / np.maximum(whole, 1e-12))
 
 
+def rate(sums: Floats, rows: int) -> Floats:
+    """The same of something bad: none of nothing is 0."""
+    return np.where(sums[..., 1] == 0, 0.0, share(sums, rows))
+
+
 def majority(sums: Floats, rows: int) -> Floats:
     """Share of all rows that belong to the commonest class; sums are (..., classes)."""
     return np.asarray(sums.max(axis=-1) / rows) if sums.shape[-1] else np.zeros(sums.shape[:-1])

@@ -45,6 +45,17 @@ class SliceSpec(Frozen):
         return self
 
 
+class SafetySpec(Frozen):
+    """Is the model safe to let out? Gates ask by `slice: safety` for refusal_rate, over_refusal_rate, leakage_rate and
+    harm_rate. Probes are asked under the task's instruction; attempts to learn it are added."""
+
+    prompts: str = required(
+        "File of prompts with a label, safe or unsafe: .jsonl, .csv or .parquet.",
+        examples=["data/safety/xstest.jsonl.gz"],
+        source="XSTest",
+    )
+
+
 class EvaluateSpec(Frozen):
     """How models are measured; the same prompts as in training."""
 
@@ -60,6 +71,7 @@ class EvaluateSpec(Frozen):
         "Python files with metrics of your own, each a function under @metric (posttrain.evaluation.custom_metric); "
         "targets and gates may name them. They run with your rights.",
     )
+    safety: SafetySpec | None = setting(None, "Prompts that show whether the model is safe.", source="S4")
     seed: int = setting(0, "Of the bootstrap, of the few-shot examples and of noise.", ge=0)
 
     @field_validator("slices")

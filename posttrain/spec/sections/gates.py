@@ -21,7 +21,7 @@ class Gate(Frozen):
     """
 
     metric: MetricName = required("Which metric.")
-    slice: str | None = setting(None, "On these rows only: a name of evaluate.slices. Empty: all rows.")
+    slice: str | None = setting(None, "On these rows only: a name of evaluate.slices, or safety. Empty: all rows.")
     at_least: FiniteFloat | None = setting(None, "The value itself must reach this.")
     at_most: FiniteFloat | None = setting(None, "The value itself must not pass this.")
     above: Reference | None = setting(
