@@ -22,8 +22,9 @@ _TOKEN = re.compile(rf"\d{{1,3}}(?:,\d{{3}})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|[{_H
 def values_in_input(answer: Answer) -> Cells:
     """(values of the answer that stand in its input, values that had to).
 
-    The input is the prompt. Booleans, null, empty texts, what the task's JSON Schema lists (`enum`, `const`) and what the
-    system message says need not stand there: they are chosen, not copied. An output without JSON is one invented value.
+    The input is the prompt. Booleans, null, empty texts, what the task's JSON Schema lists (`enum`, `const`) and what
+    the system message says need not stand there: they are chosen, not copied. An output without JSON is one invented
+    value.
     """
     if answer.found.value is None:
         return 0.0, 1.0
