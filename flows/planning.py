@@ -161,7 +161,8 @@ def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate]
 def _condition(name: str, walk: _Walk) -> str:
     """What a decision that is still to be made must say for the stage to run; empty when it surely runs."""
     if name in ALIGNMENT:
-        return "" if "after-sft" in walk.done else "if targets are missed after SFT"
+        decided = "after-sft" in walk.done or "sft" in walk.needless
+        return "" if decided else "if targets are missed after SFT"
     if name in CURVE:
         return "" if walk.last in CURVE else "if a target is missed after SFT, or rows are too few"
     if name == "test":
@@ -210,14 +211,17 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     walk.decision = strategy.decide(evidence)
     prompting = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
     if walk.decision.action == "align_base":
-        walk.needless = ("sft", "after-sft")
+        walk.needless = ("sft", "after-sft", *CURVE)
         aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
         if aligned:
             yield "test", ask.scores(aligned, "test")
+        elif "dpo" not in walk.done:  # there was no pair to learn from
+            walk.decision = strategy.decide(evidence.without_preferences())
         return
     collect = curve.wanted_before_collecting(spec, walk.decision, rows.train.rows)
     if walk.decision.action != "sft" and not collect:
         return
+    walk.needless = (*ALIGNMENT, "test") if collect else ()
 
     tuned = ask.trained(rows.train)
     yield "sft", tuned
@@ -226,6 +230,8 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
     if collect or curve.wanted_after_sft(spec, measured.result, rows.train.rows):
         needed = yield from _curve(ask, measured.result)
         evidence = evidence.with_curve(needed)
+    else:
+        walk.needless += CURVE
     if collect:
         walk.decision = strategy.decide(evidence)
         return
@@ -235,7 +241,7 @@ def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
         aligned = yield from _align(ask, walk.decision, model, prompting, measured.result)
         passed, model = passed or bool(aligned), aligned or model
     else:
-        walk.needless = ALIGNMENT
+        walk.needless += ALIGNMENT
     if passed and walk.decision.action != "rethink":
         yield "test", ask.scores(model, "test")
 
