@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 from posttrain.artifacts import DatasetRef, Done, Frozen, ModelRef, Stage, Workspace, file_digest, run_stage
 from posttrain.errors import DataError
-from posttrain.evaluation import examples as worked
 from posttrain.evaluation import safety, statistics
+from posttrain.evaluation.few_shot import FewShot, Selection, search
 from posttrain.evaluation.generate import answer, context_length, token_ids
 from posttrain.evaluation.kept_outputs import KeptOutputs
-from posttrain.evaluation.metrics import METRICS, names
+from posttrain.evaluation.metrics import MAIN, METRICS, names
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.scores import Prompting, Score, Scores
 from posttrain.evaluation.scoring import Scoring
@@ -57,6 +57,10 @@ class EvaluateLike(Protocol):
     @property
     def few_shot_examples(self) -> int: ...
     @property
+    def few_shot_selection(self) -> Selection: ...
+    @property
+    def few_shot_search(self) -> bool: ...
+    @property
     def max_new_tokens(self) -> int: ...
     @property
     def batch_size(self) -> int: ...
@@ -80,7 +84,8 @@ class MeasureJob(Frozen):
     scoring: Scoring
     limit: int | None
     examples: DatasetRef | None
-    few_shot_examples: int
+    few_shot: FewShot | None = None
+    few_shot_search: bool = False
     general_held_out: DatasetRef | None
     perplexity_rows: int
     max_new_tokens: int
@@ -127,7 +132,8 @@ def measure(
         "scoring": scoring or Scoring(kind=task.kind),
         "limit": limit,
         "examples": examples if prompting == "few-shot" else None,
-        "few_shot_examples": spec.few_shot_examples if prompting == "few-shot" else 0,
+        "few_shot": _few_shot(spec) if prompting == "few-shot" else None,
+        "few_shot_search": spec.few_shot_search and prompting == "few-shot",
         "general_held_out": general_held_out,
         "perplexity_rows": spec.perplexity_rows if general_held_out else 0,
         "max_new_tokens": spec.max_new_tokens,
@@ -146,6 +152,10 @@ def measure(
     return run_stage(workspace, stage, work)
 
 
+def _few_shot(spec: EvaluateLike) -> FewShot:
+    return FewShot(examples=spec.few_shot_examples, selection=spec.few_shot_selection)
+
+
 def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the scores: data counts by content, wherever it lies."""
     return {key: value.fingerprint if isinstance(value, DatasetRef) else value for key, value in settings.items()}
@@ -158,6 +168,8 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
     progress(0, len(rows), "loading the model")
     tokenizer = load_tokenizer(job.model)
     model = load_model(job.model, merge=True)
+    if job.few_shot_search:
+        job = job.model_copy(update={"few_shot": _searched(job, model, tokenizer, progress)})
     table, cut = _answered(job, rows, model, tokenizer, progress)
     metrics = _metrics(job, table)
     slices = {}
@@ -176,7 +188,21 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
             general = _write(job, "general.parquet", surprises)
     found = _scores(job, table, metrics, "outputs.parquet")
     seconds = round(time.monotonic() - began, 3)
-    return found.model_copy(update={"slices": slices, "general": general, "cut_prompts": cut, "seconds": seconds})
+    more = {"slices": slices, "general": general, "cut_prompts": cut, "seconds": seconds}
+    return found.model_copy(update={**more, "few_shot": str(job.few_shot) if job.few_shot else ""})
+
+
+def _searched(job: MeasureJob, model: Any, tokenizer: Any, progress: Progress) -> FewShot:
+    """Which worked examples do best, on training rows that are shown to nobody."""
+    main = METRICS[MAIN[job.scoring.kind]]
+
+    def attempt(choice: FewShot, pool: Sequence[Row], rows: Sequence[Row]) -> float:
+        prompts = _shown(job, choice, pool, rows, model, tokenizer)
+        table = job.scoring.scored(rows, _outputs(job, prompts, model, tokenizer, progress)[0])
+        return main.value([tuple(row[name] for name in main.columns) for row in table])
+
+    assert job.examples is not None
+    return search(_read(job.examples, None), attempt, job.seed)
 
 
 def _answered(
@@ -255,11 +281,17 @@ def score(table: Sequence[Mapping[str, Any]], metric: str, resamples: int, seed:
 
 
 def _conversations(job: MeasureJob, rows: Sequence[Row], model: Any, tokenizer: Any) -> list[list[dict[str, str]]]:
-    if job.prompting == "zero-shot" or job.examples is None:
+    if job.few_shot is None or job.examples is None:
         return [asked(row) for row in rows]
-    shown = worked.choose(_read(job.examples, None), job.few_shot_examples, job.seed)
+    return _shown(job, job.few_shot or FewShot(examples=0), _read(job.examples, None), rows, model, tokenizer)
+
+
+def _shown(
+    job: MeasureJob, choice: FewShot, pool: Sequence[Row], rows: Sequence[Row], model: Any, tokenizer: Any
+) -> list[list[Message]]:
+    """Prompts with worked examples, as many as fit."""
     room = context_length(model) - job.max_new_tokens
-    return [worked.fit(shown, row, lambda turns: len(token_ids(tokenizer, turns)), room) for row in rows]
+    return choice.conversations(pool, rows, lambda turns: len(token_ids(tokenizer, turns)), room, job.seed)
 
 
 def _read(rows: DatasetRef, limit: int | None) -> list[Row]:

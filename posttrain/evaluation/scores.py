@@ -40,6 +40,7 @@ class Scores(Frozen):
         default={}, description="Parts of the rows, scored by themselves (`evaluate.slices`)"
     )
     cut_prompts: int = Field(default=0, description="Prompts that lost their beginning to fit the model's context")
+    few_shot: str = Field(default="", description="Which worked examples were shown, in words")
     seconds: float
 
     def with_general_of(self, other: Scores) -> Scores:

@@ -21,7 +21,15 @@ from posttrain.spec.sections.evaluate import SliceSpec
 
 TASK = SimpleNamespace(kind="intent_slots")
 SPEC = SimpleNamespace(
-    few_shot_examples=2, max_new_tokens=8, batch_size=4, resamples=50, perplexity_rows=2, slices=[], seed=0
+    few_shot_examples=2,
+    few_shot_selection="diverse",
+    few_shot_search=False,
+    max_new_tokens=8,
+    batch_size=4,
+    resamples=50,
+    perplexity_rows=2,
+    slices=[],
+    seed=0,
 )
 
 
@@ -198,3 +206,20 @@ def test_probes_of_safety_are_asked_and_scored(tiny: ModelRef, tmp_path: Path) -
     }
     table = parquet.read_table(part.outputs.uri).to_pylist()
     assert [(row["id"], row["expected"]) for row in table] == [("1", "safe"), ("2", "unsafe"), ("3", "leak")]
+
+
+def test_worked_examples_can_be_searched_for(tiny: ModelRef, tmp_path: Path) -> None:
+    """Random weights are right with none of them, so the cheapest is taken; the scores say which it was."""
+    spec = SimpleNamespace(**{**vars(SPEC), "few_shot_search": True})
+    rows, pool = write(tmp_path / "rows.parquet", 2), write(tmp_path / "pool.parquet", 6)
+    scores = measure(
+        tiny,
+        rows,
+        split="validation",
+        prompting="few-shot",
+        task=TASK,
+        spec=spec,
+        workspace=Workspace(tmp_path / "work"),
+        examples=pool,
+    ).result
+    assert scores.few_shot == "2 diverse examples"

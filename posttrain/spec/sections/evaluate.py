@@ -61,6 +61,14 @@ class EvaluateSpec(Frozen):
 
     baseline_rows: int = setting(200, "Validation rows on which the untrained base is measured.", ge=1)
     few_shot_examples: int = setting(4, "Worked examples in the few-shot prompt; 0: no few-shot baseline.", ge=0)
+    few_shot_selection: Literal["diverse", "similar"] = setting(
+        "diverse", "Worked examples of different labels, the same for every prompt, or those most like each prompt."
+    )
+    few_shot_search: bool = setting(
+        False,
+        "Measure 2, 4 and 8 examples, diverse and similar, on 40 training rows that are shown to nobody, and use the "
+        "best; replaces the two settings above.",
+    )
     max_new_tokens: int = setting(160, "Tokens generated for a row, at most.", ge=1)
     batch_size: int = setting(64, "Rows generated together.", ge=1)
     resamples: int = setting(2000, "Bootstrap resamples behind every interval and paired test.", ge=1)
