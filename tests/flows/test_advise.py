@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 
 import pytest
-from conftest import Pipeline
+from conftest import Pipeline, small_project
 from rich.console import Console
 
 from flows.advise_command import print_advice
-from flows.planning import make_plan
+from flows.planning import CURVE, make_plan
 from posttrain import preflight
 from posttrain.outcome import Outcome
 from posttrain.strategy import Alternative, Decision, Turn
@@ -73,6 +73,19 @@ def test_advice_that_trains_nothing_offers_no_run() -> None:
     text = printed(OUTCOME.model_copy(update={"decisions": (advice,)}))
     assert "→ collect more data" in text
     assert "does it" not in text
+
+
+def test_a_plan_names_the_stages_of_a_learning_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = small_project(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    text = project.spec.read_text(encoding="utf-8")
+    project.spec.write_text(text.replace("align: always", "learning_curve: true"), encoding="utf-8")
+    plan = make_plan(preflight.check(project.spec))
+    stages = {stage.name: stage for stage in plan.stages}
+    assert [name for name in stages if name in CURVE] == ["sft-25", "after-sft-25", "sft-50", "after-sft-50"]
+    assert stages["sft-25"].seconds == pytest.approx(stages["sft"].seconds / 4)
+    assert stages["sft-50"].state == "may run"
+    assert plan.decision is None  # nothing was measured yet
 
 
 def test_plan_and_advice_agree_and_advice_trains_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from posttrain.data.validate import ValidateResult
 from posttrain.data.validate.result import RuleCount
 from posttrain.evaluation.scores import Score, Scores
 from posttrain.spec import PipelineSpec
+from posttrain.spec.checks import contradictions
 from posttrain.strategy import Decision, Evidence, curve, decide
 from posttrain.strategy.costs import seconds_of_rungs
 from posttrain.strategy.known import known_before
@@ -36,6 +37,15 @@ def spec(**strategy: Any) -> PipelineSpec:
             "resources": {"price_per_hour": 2},
         }
     )
+
+
+def test_money_needs_a_price() -> None:
+    priced = spec(max_cost=1)
+    free = priced.model_copy(update={"resources": priced.resources.model_copy(update={"price_per_hour": None})})
+    assert not list(contradictions(priced))
+    ((place, words),) = contradictions(free)
+    assert place == ("strategy", "max_cost")
+    assert "add it or use strategy.max_minutes" in words
 
 
 def written(path: Path, rows: list[dict[str, str]]) -> DatasetRef:
