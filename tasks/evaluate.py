@@ -12,7 +12,7 @@ from posttrain.artifacts import DatasetRef, ModelRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.measure import MeasureJob, measure
 from posttrain.evaluation.scores import Prompting, Scores
-from posttrain.evaluation.scoring import confusion_table, scoring_of
+from posttrain.evaluation.scoring import confusion_table, output_tables, scoring_of
 from posttrain.process import launch
 from posttrain.progress import Progress
 from posttrain.tracking import score_metrics
@@ -57,7 +57,7 @@ def evaluate(
             params={"split": split, "prompting": prompting, **spec.evaluate.model_dump()},
             metrics=score_metrics(done.result),
             datasets={split: data, "outputs": done.result.outputs},
-            tables=confusion_table(done.result),
+            tables={**output_tables(done.result), **confusion_table(done.result)},
         )
     show.artifact(label, f"Scores {label}", show.scores([done.result]))
     return done.result

@@ -87,6 +87,18 @@ def _safety(spec: PipelineSpec, root: Path) -> Suite | None:
     return Suite(instruction=instruction, probes=tuple(probes(root / path, path, instruction)))
 
 
+LISTED = 5_000
+"""Rows of a table of outputs in MLflow, which reads tables whole; all of them are in `Scores.outputs`."""
+
+
+def output_tables(scores: Scores) -> dict[str, list[dict[str, Any]]]:
+    """Every prompt, output and what was counted in it, as tables for MLflow: `outputs`, and one for each slice."""
+    from pyarrow import parquet
+
+    parts = {"outputs": scores, **{f"outputs_{name}": part for name, part in scores.slices.items()}}
+    return {name: parquet.read_table(part.outputs.uri).slice(0, LISTED).to_pylist() for name, part in parts.items()}
+
+
 def confusion_table(scores: Scores) -> dict[str, list[dict[str, Any]]]:
     """Of a classification: `confusion`, which label was taken for which, as a table for MLflow; else nothing."""
     if "macro_f1" not in scores.metrics:

@@ -15,7 +15,8 @@ ROWS = [
 def test_prompts_show_the_same_diverse_rows_or_each_its_own_similar_ones() -> None:
     asked = [{"system": "", "prompt": "play song number 7 now"}, {"system": "", "prompt": "play song number 8 now"}]
     diverse = FewShot(examples=3).conversations(ROWS, asked, len, 99, seed=0)
-    assert next(turns[:-1] for turns in diverse) == [turns[:-1] for turns in diverse][1]
+    first, second = (turns[:-1] for turns in diverse)
+    assert first == second
     assert len({turn["content"] for turn in diverse[0] if turn["role"] == "assistant"}) == 3
     similar = FewShot(examples=3, selection="similar").conversations(ROWS, asked, len, 99, seed=0)
     assert [turns[-3]["content"] for turns in similar] == ["play song number 7", "play song number 8"]

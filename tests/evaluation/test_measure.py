@@ -15,7 +15,7 @@ from posttrain.artifacts import DatasetRef, Frozen, ModelRef, Workspace, file_di
 from posttrain.errors import DataError
 from posttrain.evaluation import generate, safety
 from posttrain.evaluation.measure import MODULE, MeasureJob, measure, run
-from posttrain.evaluation.scoring import Scoring
+from posttrain.evaluation.scoring import Scoring, output_tables
 from posttrain.progress import Progress
 from posttrain.spec.sections.evaluate import SliceSpec
 
@@ -145,6 +145,13 @@ def test_slices_are_scored_by_themselves_and_noise_is_answered_anew(tiny: ModelR
     assert {name: part.rows for name, part in scores.slices.items()} == {"three": 1, "careless": 2}
     whole = parquet.read_table(scores.outputs.uri).to_pylist()
     assert parquet.read_table(scores.slices["three"].outputs.uri).to_pylist() == [whole[3]]
+    tables = output_tables(scores)
+    assert {name: len(table) for name, table in tables.items()} == {
+        "outputs": 6,
+        "outputs_three": 1,
+        "outputs_careless": 2,
+    }
+    assert tables["outputs"] == whole
     careless = parquet.read_table(scores.slices["careless"].outputs.uri).to_pylist()
     assert [row["id"] for row in careless] == ["rows0", "rows1"]
     assert all("Sade" in row["prompt"] and row["prompt"] not in whole[0]["prompt"] for row in careless)
