@@ -19,12 +19,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 
+from posttrain import user_file
 from posttrain.data import findings
 from posttrain.data.findings import Verdict
 from posttrain.data.table import Table
@@ -78,7 +78,7 @@ class CustomStep:
 
     def find(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Ask the user's function. Raises `DataError` naming file, line and row when it fails or returns no text."""
-        function = _namespace(self.path, self.text)[self.function]
+        function = user_file.names(self.path, self.text)[self.function]
         said = self._batch(function, rows) if self.marked.batch else self._rows(function, rows)
         hits = [(index, words) for index, words in enumerate(said) if words]
         return findings.findings(
@@ -126,11 +126,8 @@ def load_steps(path: str, root: Path) -> list[CustomStep]:
 
     Raises `DataError` for a file that is missing, does not run or declares no step.
     """
-    try:
-        text = (root / path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); correct curate.steps") from error
-    names = _namespace(path, text)
+    text = user_file.read(path, root, "curate.steps")
+    names = user_file.names(path, text)
     marked = {name: getattr(value, _MARK) for name, value in names.items() if isinstance(_mark(value), Marked)}
     if not marked:
         raise DataError(f"{path}: declares no step; put @curation_step(…) over a function (posttrain.data.custom)")
@@ -139,15 +136,3 @@ def load_steps(path: str, root: Path) -> list[CustomStep]:
 
 def _mark(value: Any) -> Any:
     return getattr(value, _MARK, None) if callable(value) else None
-
-
-@lru_cache(maxsize=64)
-def _namespace(path: str, text: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
-    try:
-        exec(compile(text, path, "exec"), names)
-    except SyntaxError as error:
-        raise DataError(f"{path}:{error.lineno}: {error.msg}; mend the file") from error
-    except Exception as error:
-        raise DataError(f"{path}: does not run ({type(error).__name__}: {error}); mend the file") from error
-    return names

@@ -20,10 +20,10 @@ import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from posttrain import user_file
 from posttrain.artifacts import Frozen
 from posttrain.errors import DataError
 from posttrain.evaluation.metrics import METRICS, Metric, mean
@@ -84,7 +84,7 @@ class OwnMetric(Frozen):
         columns = {name: [row[name] for row in rows] for name in names}
         try:
             said = list(
-                _namespace(self.path, self.text)[self.function](
+                user_file.names(self.path, self.text)[self.function](
                     prompts=[row["prompt"] for row in rows],
                     completions=list(outputs),
                     expected=[row["completion"] for row in rows],
@@ -124,12 +124,8 @@ def load_metrics(path: str, root: Path) -> list[OwnMetric]:
 
     Raises: `DataError` for a file that is missing, does not run or declares no metric, and for a name that is taken.
     """
-    file = (root / path).resolve()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); correct evaluate.metrics") from error
-    marked = {name: mark for name, value in _namespace(path, text).items() if (mark := _mark(value))}
+    text = user_file.read(path, root, "evaluate.metrics")
+    marked = {name: mark for name, value in user_file.names(path, text).items() if (mark := _mark(value))}
     if not marked:
         raise DataError(
             f"{path}: declares no metric; put @metric(…) over a function (posttrain.evaluation.custom_metric)"
@@ -160,15 +156,3 @@ def _check_name(path: str, name: str) -> None:
 def _mark(value: Any) -> Marked | None:
     found = getattr(value, _MARK, None) if callable(value) else None
     return found if isinstance(found, Marked) else None
-
-
-@lru_cache(maxsize=16)
-def _namespace(path: str, text: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
-    try:
-        exec(compile(text, path, "exec"), names)
-    except SyntaxError as error:
-        raise DataError(f"{path}:{error.lineno}: {error.msg}; mend the file") from error
-    except Exception as error:
-        raise DataError(f"{path}: does not run ({type(error).__name__}: {error}); mend the file") from error
-    return names

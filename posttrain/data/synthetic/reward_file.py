@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from posttrain import user_file
 from posttrain.data.table import Table
 from posttrain.errors import DataError
 
@@ -35,7 +35,7 @@ class RewardFile:
     function: str
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> Sequence[float | None]:
-        found = _names(self.path, self.text).get(self.function)
+        found = user_file.names(self.path, self.text).get(self.function)
         if not callable(found):
             raise DataError(f"{self.path}: has no function {self.function}; correct the name in reward")
         return found(prompts=prompts, completions=completions, **columns)  # type: ignore[no-any-return]
@@ -47,28 +47,10 @@ def load_reward(named: str, root: Path) -> RewardFile:
     Raises: `DataError` for a file outside `root` or missing, one that does not run, or a function that is not there.
     """
     path, _, function = named.rpartition(":")
-    file = (root / path).resolve()
-    if not file.is_relative_to(root.resolve()):
-        raise DataError(f"{path}: lies outside the project ({root}), whose code alone is run; copy the file into it")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); correct reward") from error
-    if not callable(_names(path, text).get(function)):
+    text = user_file.read(path, root, "reward")
+    if not callable(user_file.names(path, text).get(function)):
         raise DataError(f"{path}: has no function {function}; correct the name in reward")
     return RewardFile(path, text, function)
-
-
-@lru_cache(maxsize=16)
-def _names(path: str, text: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
-    try:
-        exec(compile(text, path, "exec"), names)
-    except SyntaxError as error:
-        raise DataError(f"{path}:{error.lineno}: {error.msg}; mend the file") from error
-    except Exception as error:
-        raise DataError(f"{path}: does not run ({type(error).__name__}: {error}); mend the file") from error
-    return names
 
 
 def rewards(reward: Reward, rows: pl.DataFrame) -> list[float | None]:
