@@ -93,8 +93,10 @@ def _question(version: Registered, verdict: Verdict, champion: Incumbent) -> str
 def _page() -> str:
     """The flow run's page; empty when the server has no pages, as the private one of `posttrain run` has none."""
     page = url_for("flow-run", obj_id=runtime.flow_run.id) or ""
+    if not page:
+        return ""
     try:
-        shown = page and "html" in httpx.get(page, timeout=10, follow_redirects=True).headers.get("content-type", "")
+        reply = httpx.get(page, headers={"Accept": "text/html"}, timeout=10, follow_redirects=True)
     except httpx.HTTPError:
         return ""
-    return page if shown else ""
+    return page if "html" in reply.headers.get("content-type", "") else ""

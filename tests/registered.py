@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
+import pytest
 
 from posttrain import tracking
 from posttrain.artifacts import DatasetRef, ModelRef
@@ -15,6 +16,14 @@ from posttrain.evaluation.statistics import interval
 from posttrain.gates import Check, Verdict
 
 NAME = "voice-assistant"
+
+
+def empty_store_in(folder: Path) -> bytes:
+    """The database of a store with nothing in it, to be copied for each test: MLflow takes seconds to make one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        tracking.connect(folder, "unused")
+    return (folder / "mlflow.db").read_bytes()
 
 
 def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registered import empty_store_in
 
 from posttrain import tracking
 
@@ -13,11 +14,7 @@ from posttrain import tracking
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The database of a store with nothing in it."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        tracking.connect(path.parent, "unused")
-    return path.read_bytes()
+    return empty_store_in(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
