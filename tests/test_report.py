@@ -450,3 +450,14 @@ def test_any_curve_point_will_do() -> None:
     point = training.CurvePoint(step=3, metrics={"loss": 1.0})
     curve = report.TrainingCurve(label="SFT", points=(point,))  # type: ignore[arg-type]
     assert curve.points == (CurvePoint(step=3, metrics={"loss": 1.0}),)
+
+
+def test_slices_stand_below_the_scores(full: report.ReportInput) -> None:
+    """A model that was not measured on a slice is not in its table."""
+    first, *rest = full.scores
+    part = first.scores.model_copy(update={"rows": 17})
+    sliced = report.ScoreLine(label=first.label, scores=first.scores.model_copy(update={"slices": {"careless": part}}))
+    page = Page(report.render(full.model_copy(update={"scores": (sliced, *rest)})))
+    assert "Slice: careless" in page.text
+    assert f"{first.label} 17" in page.text.split("Slice: careless")[1]
+    assert "Slice:" not in Page(report.render(full)).text

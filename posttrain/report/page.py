@@ -89,6 +89,7 @@ def render(report: ReportInput) -> str:
             tiles=tiles(report),
             charts=[(curve, charts(curve)) for curve in report.curves],
             strips=strips(report.scores, report.targets),
+            slices=slices(report.scores),
             peers=peers(report),
             gates=GATES,
             outcomes=OUTCOMES,
@@ -125,6 +126,15 @@ def preference(report: ReportInput) -> tuple[str, tuple[str, ...]]:
     if decided.action == "align":
         return "DPO was run.", decided.reasons
     return f"DPO was not run; the decision after SFT was to {_act(decided.action)}.", decided.reasons
+
+
+def slices(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:
+    """Slice → the models that were measured on it, with their scores there."""
+    found: dict[str, list[ScoreLine]] = {}
+    for line in lines:
+        for name, scores in line.scores.slices.items():
+            found.setdefault(name, []).append(ScoreLine(label=line.label, scores=scores))
+    return found
 
 
 def tiles(report: ReportInput) -> list[Tile]:
