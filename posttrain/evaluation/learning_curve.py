@@ -30,7 +30,10 @@ FLAT = 0.01
 """A gain surely below this, from the smallest size to the largest, is none worth collecting rows for."""
 NORMAL = 1.959964
 
-Answer = Literal["met", "reachable", "flat", "noisy", "above_ceiling", "too_far"]
+FLOOR = 0.02
+"""Scores of a share that are surely below this at every size say that learning has not begun, not how it goes on."""
+
+Answer = Literal["met", "reachable", "not_begun", "flat", "noisy", "above_ceiling", "too_far"]
 
 
 class Point(Frozen):
@@ -124,6 +127,8 @@ class LearningCurve:
         if self.sign * self.points[-1].score.value >= wanted:
             return "met"
         low, high = self.rises
+        if self.sign > 0 and max(point.score.high for point in self.points) < FLOOR:
+            return "not_begun"
         if low <= 0:
             return "flat" if high < FLAT else "noisy"
         if math.isinf(needed):
@@ -136,6 +141,10 @@ class LearningCurve:
     def _words(self, answer: Answer, target: float, rows: int | None, low: float | None, high: float | None) -> str:
         story = ", ".join(f"{point.rows:,} rows {point.score.value:.3f}" for point in self.points)
         said = f"learning curve of {self.metric} ({story})"
+        if answer == "not_begun":
+            return (
+                f"{said}: nothing is learned yet at any of these sizes, so it cannot be drawn; train longer or on more"
+            )
         if answer == "flat":
             return f"{said}: flat, more rows of the same kind would change it by less than {FLAT:g}"
         if answer == "noisy":

@@ -58,6 +58,12 @@ def test_a_flat_curve_and_a_noisy_one_say_so() -> None:
     assert "measure on more rows" in noisy.words
 
 
+def test_what_has_not_begun_is_not_called_flat() -> None:
+    needed = curve((0.0, 0.001, 0.0), 0.0005).rows_needed(0.8)
+    assert (needed.answer, needed.rows) == ("not_begun", None)
+    assert "nothing is learned yet" in needed.words
+
+
 def test_what_would_take_too_many_rows_is_not_drawn() -> None:
     """0.9 - 0.2 × (n / 1000) ** -0.2: 0.89 leaves a twentieth of the gap, 20 ** 5 = 3.2 million times the rows."""
     values = tuple(0.9 - 0.2 * (n / 1000) ** -0.2 for n in SIZES)

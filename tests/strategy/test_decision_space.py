@@ -123,7 +123,9 @@ verdicts = st.none() | checks.map(lambda found: Verdict(name="after_sft", checks
 gains = st.none() | st.sampled_from([-0.1, 0.0, 0.05, 0.3]).map(
     lambda low: Gain(value=low + 0.05, low=low, high=low + 0.1, p_value=0.2, detectable=0.1, rows=200)
 )
-needed = st.none() | st.sampled_from(["met", "reachable", "flat", "noisy", "above_ceiling", "too_far"]).map(
+needed = st.none() | st.sampled_from(
+    ["met", "reachable", "not_begun", "flat", "noisy", "above_ceiling", "too_far"]
+).map(
     lambda answer: RowsNeeded(
         metric="slot_f1",
         target=0.8,
