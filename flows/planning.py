@@ -1,38 +1,26 @@
-"""What a run would do, found without running it: the library's own stages, asked in a workspace that only looks.
+"""What a run would do, found without running it: each stage's state, and the time and memory of those to come.
 
-The walk calls the same functions as the flow, so a stage counts as unchanged exactly when the flow would find it.
 Writes nothing, starts no process, imports neither Prefect nor torch. Knows no terminal.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from posttrain import gates, strategy
-from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace
-from posttrain.data.curate import CurateResult
-from posttrain.evaluation.learning_curve import RowsNeeded
-from posttrain.evaluation.measure import measure
-from posttrain.evaluation.metrics import MAIN
-from posttrain.evaluation.scores import Scores
-from posttrain.evaluation.scoring import Scoring, scoring_of
+from flows.plan_walk import ALIGNMENT, CURVE, LookOnly, NotDone, Walk, walk_through
+from posttrain import strategy
 from posttrain.models import estimate
 from posttrain.models.machine import this_machine
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
-from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
-from posttrain.strategy import curve
 from posttrain.strategy.costs import text_bytes
-from posttrain.strategy.known import known_before
-from posttrain.training import dpo, pairs, recipes, sft
-from posttrain.training.given import given_pairs
-from posttrain.training.result import PairsResult, TrainResult
-from posttrain.training.subset import subset
+from posttrain.training import recipes
+
+__all__ = ["CURVE", "STAGES", "LookOnly", "NotDone", "Plan", "PlannedStage", "make_plan"]
 
 State = Literal["unchanged", "would run", "may run", "not needed"]
 STAGES = (
@@ -48,30 +36,11 @@ STAGES = (
     "after-dpo",
     "test",
 )
-ALIGNMENT = ("pairs", "dpo", "after-dpo")
-CURVE = tuple(f"{stage}-{share}" for share in curve.SHARES for stage in ("sft", "after-sft"))
-"""Stages of a learning curve, which stand after after-sft where the spec asks for one."""
 ESTIMATE_OF = {"baseline-zero-shot": "baseline", "baseline-few-shot": "baseline"} | {
     "after-sft": "evaluate",
     "after-dpo": "evaluate aligned",
     **{name: "evaluate" if name.startswith("after") else "sft" for name in CURVE},
 }
-
-
-class NotDone(Exception):
-    """The walk came to a stage that has no finished output."""
-
-
-@dataclass(frozen=True)
-class LookOnly(Workspace):
-    """A workspace in which finished stages are found and nothing can be begun."""
-
-    def partial(self, stage: Stage[Any]) -> Path:
-        """Where a stage would begin to work, so this is where the walk ends."""
-        raise NotDone(stage.name)
-
-    def note_use(self, folder: Path) -> None:
-        """Looking is no use."""
 
 
 @dataclass(frozen=True)
@@ -103,25 +72,10 @@ class Plan:
         return sum(stage.seconds for stage in self.stages if stage.state in ("would run", "may run"))
 
 
-@dataclass
-class _Walk:
-    """The stages found so far, and those that the decisions on the way make needless."""
-
-    done: dict[str, Done[Any]] = field(default_factory=dict)
-    needless: tuple[str, ...] = ()
-    complete: bool = False
-    decision: strategy.Decision | None = None
-
-    @property
-    def last(self) -> str:
-        """The last stage that was found."""
-        return next(reversed(self.done), "")
-
-
 def make_plan(checked: Checked) -> Plan:
     """Ask every stage whether it is done, and estimate the rest. Raises: UserError for settings that cannot be met."""
     spec = checked.loaded.spec
-    walk = _walk(checked)
+    walk = walk_through(checked)
     rows, bytes_a_row, test_rows = _size(checked, walk)
     sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows)
     align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
@@ -139,7 +93,7 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
 
-def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate], spec: PipelineSpec) -> PlannedStage:
+def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate], spec: PipelineSpec) -> PlannedStage:
     if name in walk.done:
         return PlannedStage(name, "unchanged", walk.done[name].seconds, 0, f"in {walk.done[name].folder.name}")
     if name == "distill" and spec.synthetic.distill:
@@ -158,7 +112,7 @@ def _planned(name: str, walk: _Walk, expected: dict[str, estimate.StageEstimate]
     return PlannedStage(name, "may run" if condition else "would run", guess.seconds, guess.memory_bytes, why)
 
 
-def _condition(name: str, walk: _Walk) -> str:
+def _condition(name: str, walk: Walk) -> str:
     """What a decision that is still to be made must say for the stage to run; empty when it surely runs."""
     if name in ALIGNMENT:
         decided = "after-sft" in walk.done or "sft" in walk.needless
@@ -172,173 +126,10 @@ def _condition(name: str, walk: _Walk) -> str:
     )
 
 
-# --- the walk ------------------------------------------------------------------------------------------------
-
-
-def _walk(checked: Checked) -> _Walk:
-    walk = _Walk()
-    try:
-        for name, done in _stages(checked, walk):
-            walk.done[name] = done
-        walk.complete = True
-    except NotDone:
-        pass
-    return walk
-
-
-def _stages(checked: Checked, walk: _Walk) -> Iterator[tuple[str, Done[Any]]]:
-    """The flow of `flows/retrain.py`, stage by stage, as far as its results exist."""
-    spec, base = checked.loaded.spec, checked.base
-    workspace = LookOnly(checked.workspace.root)
-    data = Preparation.of(checked, workspace)
-    if distilled := data.distill():
-        yield "distill", distilled
-        data = data.with_rows(distilled.result.rows)
-    validated = data.validate()
-    yield "validate", validated
-    curated = data.curate(validated.result)
-    yield "curate", curated
-    rows = curated.result
-
-    scoring = scoring_of(spec, checked.loaded.root)
-    ask = _Measuring(spec, base, rows, workspace, scoring)
-    zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
-    yield "baseline-zero-shot", zero_shot
-    few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
-    yield "baseline-few-shot", few_shot
-    examples = few_shot.result.with_general_of(zero_shot.result)
-    evidence = known_before(spec, base, validated.result, rows, zero_shot.result, examples)
-    walk.decision = strategy.decide(evidence)
-    prompting = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
-    if walk.decision.action == "align_base":
-        walk.needless = ("sft", "after-sft", *CURVE)
-        aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
-        if aligned:
-            yield "test", ask.scores(aligned, "test")
-        elif "dpo" not in walk.done:  # there was no pair to learn from
-            walk.decision = strategy.decide(evidence.without_preferences())
-        return
-    collect = curve.wanted_before_collecting(spec, walk.decision, rows.train.rows)
-    if walk.decision.action != "sft" and not collect:
-        return
-    walk.needless = (*ALIGNMENT, "test") if collect else ()
-
-    tuned = ask.trained(rows.train)
-    yield "sft", tuned
-    measured = ask.scores(tuned.result.model, "validation")
-    yield "after-sft", measured
-    if collect or curve.wanted_after_sft(spec, measured.result, rows.train.rows):
-        needed = yield from _curve(ask, measured.result)
-        evidence = evidence.with_curve(needed)
-    else:
-        walk.needless += CURVE
-    if collect:
-        walk.decision = strategy.decide(evidence)
-        return
-    passed, walk.decision = _after_sft(spec, evidence, measured.result)
-    model = tuned.result.model
-    if walk.decision.action == "align":
-        aligned = yield from _align(ask, walk.decision, model, prompting, measured.result)
-        passed, model = passed or bool(aligned), aligned or model
-    else:
-        walk.needless += ALIGNMENT
-    if passed and walk.decision.action != "rethink":
-        yield "test", ask.scores(model, "test")
-
-
-def _align(
-    ask: _Measuring, decision: strategy.Decision, model: Any, prompting: Scores, before: Scores
-) -> Generator[tuple[str, Done[Any]], None, Any]:
-    """DPO as `flows/train.py` does it; returns the model that passed its gate, if one did."""
-    spec, rows = ask.spec, ask.rows
-    if decision.by_people and rows.preference:
-        made = given_pairs(rows.preference)
-    else:
-        sampled: Done[PairsResult] = pairs.make_pairs(
-            model,
-            rows.train,
-            spec.task,
-            spec.align,
-            ask.workspace,
-            max_new_tokens=spec.evaluate.max_new_tokens,
-            threads=recipes.thread_count(spec.resources.threads),
-        )
-        yield "pairs", sampled
-        made = sampled.result
-    if not made.kept:
-        return None
-    tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
-    aligned = dpo.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
-    yield "dpo", aligned
-    after = ask.scores(aligned.result.model, "validation")
-    yield "after-dpo", after
-    passed = _judge(spec, "after_align", after.result, {"baseline": prompting, "previous": before}).passed
-    return aligned.result.model if passed else None
-
-
-def _curve(ask: _Measuring, measured: Scores) -> Generator[tuple[str, Done[Any]], None, RowsNeeded | None]:
-    """The learning curve as `tasks/learning_curve.py` draws it."""
-    rows = ask.rows.train
-    found = {rows.rows: measured}
-    for share, count in curve.sizes(rows.rows).items():
-        tuned = ask.trained(subset(rows, count, ask.workspace).result.train)
-        yield f"sft-{share}", tuned
-        scores = ask.scores(tuned.result.model, "validation")
-        yield f"after-sft-{share}", scores
-        found[count] = scores.result
-    return curve.rows_needed(ask.spec, found)
-
-
-@dataclass(frozen=True)
-class _Measuring:
-    """Measuring as `tasks/evaluate.py` does it."""
-
-    spec: PipelineSpec
-    base: ModelRef
-    rows: CurateResult
-    workspace: Workspace
-    scoring: Scoring
-
-    def trained(self, train: DatasetRef) -> Done[TrainResult]:
-        """SFT of the base on these rows."""
-        spec = self.spec
-        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads)
-        return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
-
-    def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
-        return measure(
-            model,
-            getattr(self.rows, split),
-            split=split,
-            prompting=prompting,
-            task=self.spec.task,
-            spec=self.spec.evaluate,
-            workspace=self.workspace,
-            scoring=self.scoring,
-            limit=limit,
-            examples=self.rows.train if prompting == "few-shot" else None,
-            general_held_out=self.rows.general_held_out if prompting == "zero-shot" else None,
-        )
-
-
-def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, strategy.Decision]:
-    """Whether the gate passes, and what is decided then."""
-    baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
-    verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
-    gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
-    return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))
-
-
-def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
-    demands = getattr(spec.gates, name)
-    measured = spec.evaluate
-    return gates.judge(name, demands, scores, known, measured.resamples, measured.seed, spec.gates.correction)
-
-
 # --- sizes ---------------------------------------------------------------------------------------------------
 
 
-def _size(checked: Checked, walk: _Walk) -> tuple[int, float, int]:
+def _size(checked: Checked, walk: Walk) -> tuple[int, float, int]:
     """Rows to train on, bytes of text a row, rows to test on: as curated, as validated, or as the files look."""
     for name in ("curate", "validate"):
         if name in walk.done:

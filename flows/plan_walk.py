@@ -1,0 +1,226 @@
+"""The flow of `flows/retrain.py` walked again, as far as its results exist, in a workspace that only looks.
+
+It calls the same functions as the flow, so a stage counts as done exactly when the flow would find it, and decides what
+the flow would decide. Writes nothing, starts no process. Knows no costs and no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posttrain import gates, strategy
+from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace
+from posttrain.data.curate import CurateResult
+from posttrain.evaluation.learning_curve import RowsNeeded
+from posttrain.evaluation.measure import measure
+from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.scores import Scores
+from posttrain.evaluation.scoring import Scoring, scoring_of
+from posttrain.preflight import Checked
+from posttrain.preparation import Preparation
+from posttrain.spec import PipelineSpec
+from posttrain.strategy import curve
+from posttrain.strategy.known import known_before
+from posttrain.training import dpo, pairs, recipes, sft
+from posttrain.training.given import given_pairs
+from posttrain.training.result import PairsResult, TrainResult
+from posttrain.training.subset import subset
+
+ALIGNMENT = ("pairs", "dpo", "after-dpo")
+CURVE = tuple(f"{stage}-{share}" for share in curve.SHARES for stage in ("sft", "after-sft"))
+"""Stages of a learning curve, which stand after after-sft where the spec asks for one."""
+
+
+class NotDone(Exception):
+    """The walk came to a stage that has no finished output."""
+
+
+@dataclass(frozen=True)
+class LookOnly(Workspace):
+    """A workspace in which finished stages are found and nothing can be begun."""
+
+    def partial(self, stage: Stage[Any]) -> Path:
+        """Where a stage would begin to work, so this is where the walk ends."""
+        raise NotDone(stage.name)
+
+    def note_use(self, folder: Path) -> None:
+        """Looking is no use."""
+
+
+@dataclass
+class Walk:
+    """The stages found so far, and those that the decisions on the way make needless."""
+
+    done: dict[str, Done[Any]] = field(default_factory=dict)
+    needless: tuple[str, ...] = ()
+    complete: bool = False
+    decision: strategy.Decision | None = None
+
+    @property
+    def last(self) -> str:
+        """The last stage that was found."""
+        return next(reversed(self.done), "")
+
+
+def walk_through(checked: Checked) -> Walk:
+    """As far as finished stages lead."""
+    walk = Walk()
+    try:
+        for name, done in _stages(checked, walk):
+            walk.done[name] = done
+        walk.complete = True
+    except NotDone:
+        pass
+    return walk
+
+
+def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
+    """The flow of `flows/retrain.py`, stage by stage, as far as its results exist."""
+    spec, base = checked.loaded.spec, checked.base
+    workspace = LookOnly(checked.workspace.root)
+    data = Preparation.of(checked, workspace)
+    if distilled := data.distill():
+        yield "distill", distilled
+        data = data.with_rows(distilled.result.rows)
+    validated = data.validate()
+    yield "validate", validated
+    curated = data.curate(validated.result)
+    yield "curate", curated
+    rows = curated.result
+
+    scoring = scoring_of(spec, checked.loaded.root)
+    ask = _Measuring(spec, base, rows, workspace, scoring)
+    zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
+    yield "baseline-zero-shot", zero_shot
+    few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
+    yield "baseline-few-shot", few_shot
+    examples = few_shot.result.with_general_of(zero_shot.result)
+    evidence = known_before(spec, base, validated.result, rows, zero_shot.result, examples)
+    walk.decision = strategy.decide(evidence)
+    prompting = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
+    if walk.decision.action == "align_base":
+        walk.needless = ("sft", "after-sft", *CURVE)
+        aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
+        if aligned:
+            yield "test", ask.scores(aligned, "test")
+        elif "dpo" not in walk.done:  # there was no pair to learn from
+            walk.decision = strategy.decide(evidence.without_preferences())
+        return
+    collect = curve.wanted_before_collecting(spec, walk.decision, rows.train.rows)
+    if walk.decision.action != "sft" and not collect:
+        return
+    walk.needless = (*ALIGNMENT, "test") if collect else ()
+
+    tuned = ask.trained(rows.train)
+    yield "sft", tuned
+    measured = ask.scores(tuned.result.model, "validation")
+    yield "after-sft", measured
+    if collect or curve.wanted_after_sft(spec, measured.result, rows.train.rows):
+        needed = yield from _curve(ask, measured.result)
+        evidence = evidence.with_curve(needed)
+    else:
+        walk.needless += CURVE
+    if collect:
+        walk.decision = strategy.decide(evidence)
+        return
+    passed, walk.decision = _after_sft(spec, evidence, measured.result)
+    model = tuned.result.model
+    if walk.decision.action == "align":
+        aligned = yield from _align(ask, walk.decision, model, prompting, measured.result)
+        passed, model = passed or bool(aligned), aligned or model
+    else:
+        walk.needless += ALIGNMENT
+    if passed and walk.decision.action != "rethink":
+        yield "test", ask.scores(model, "test")
+
+
+def _align(
+    ask: _Measuring, decision: strategy.Decision, model: Any, prompting: Scores, before: Scores
+) -> Generator[tuple[str, Done[Any]], None, Any]:
+    """DPO as `flows/train.py` does it; returns the model that passed its gate, if one did."""
+    spec, rows = ask.spec, ask.rows
+    if decision.by_people and rows.preference:
+        made = given_pairs(rows.preference)
+    else:
+        sampled: Done[PairsResult] = pairs.make_pairs(
+            model,
+            rows.train,
+            spec.task,
+            spec.align,
+            ask.workspace,
+            max_new_tokens=spec.evaluate.max_new_tokens,
+            threads=recipes.thread_count(spec.resources.threads),
+        )
+        yield "pairs", sampled
+        made = sampled.result
+    if not made.kept:
+        return None
+    tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
+    aligned = dpo.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
+    yield "dpo", aligned
+    after = ask.scores(aligned.result.model, "validation")
+    yield "after-dpo", after
+    passed = _judge(spec, "after_align", after.result, {"baseline": prompting, "previous": before}).passed
+    return aligned.result.model if passed else None
+
+
+def _curve(ask: _Measuring, measured: Scores) -> Generator[tuple[str, Done[Any]], None, RowsNeeded | None]:
+    """The learning curve as `tasks/learning_curve.py` draws it."""
+    rows = ask.rows.train
+    found = {rows.rows: measured}
+    for share, count in curve.sizes(rows.rows).items():
+        tuned = ask.trained(subset(rows, count, ask.workspace).result.train)
+        yield f"sft-{share}", tuned
+        scores = ask.scores(tuned.result.model, "validation")
+        yield f"after-sft-{share}", scores
+        found[count] = scores.result
+    return curve.rows_needed(ask.spec, found)
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Measuring as `tasks/evaluate.py` does it."""
+
+    spec: PipelineSpec
+    base: ModelRef
+    rows: CurateResult
+    workspace: Workspace
+    scoring: Scoring
+
+    def trained(self, train: DatasetRef) -> Done[TrainResult]:
+        """SFT of the base on these rows."""
+        spec = self.spec
+        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads)
+        return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
+
+    def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
+        return measure(
+            model,
+            getattr(self.rows, split),
+            split=split,
+            prompting=prompting,
+            task=self.spec.task,
+            spec=self.spec.evaluate,
+            workspace=self.workspace,
+            scoring=self.scoring,
+            limit=limit,
+            examples=self.rows.train if prompting == "few-shot" else None,
+            general_held_out=self.rows.general_held_out if prompting == "zero-shot" else None,
+        )
+
+
+def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, strategy.Decision]:
+    """Whether the gate passes, and what is decided then."""
+    baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
+    verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
+    gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
+    return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))
+
+
+def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
+    demands = getattr(spec.gates, name)
+    measured = spec.evaluate
+    return gates.judge(name, demands, scores, known, measured.resamples, measured.seed, spec.gates.correction)
