@@ -125,6 +125,7 @@ EXPECTED: dict[tuple[str, str], dict[str, set[str]]] = {
         "distinct_words": {"loop"},
         "language": {"loop"},
         "secrets": {"token"},
+        "personal_data": {"token"},
         "duplicate": {"twin"},
         "reversed": {"one way", "other way"},
     },
