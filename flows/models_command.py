@@ -23,9 +23,8 @@ from posttrain.registry.kept import kept_figures, kept_scores
 from posttrain.wording import number
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
     from posttrain.evaluation.scores import Score, Scores
+    from posttrain.registry.find import ModelVersion
 
 NEWEST = 20
 """Versions that `list` shows."""

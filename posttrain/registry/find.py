@@ -14,7 +14,7 @@ from posttrain.errors import ModelError, WorkspaceError
 from posttrain.registry.lock import is_lock
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion as ModelVersion
 
 SQLITE = "sqlite:///"
 
