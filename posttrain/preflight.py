@@ -33,8 +33,17 @@ def check(path: Path) -> Checked:
     workspace = workspace_of(loaded)
     workspace.check_writable()
     sources = look.preflight(loaded.spec.data, loaded.spec.task, loaded.root)
+    _check_measuring(loaded)
     base = load.resolve(loaded.spec.base, loaded.root)
     return Checked(loaded, workspace, base, tuple(sources))
+
+
+def _check_measuring(loaded: LoadedSpec) -> None:
+    """Files of the user's that measuring reads: their mistakes are not to be found after an hour of training."""
+    if loaded.spec.evaluate.metrics or loaded.spec.evaluate.safety:
+        from posttrain.evaluation.scoring import scoring_of
+
+        scoring_of(loaded.spec, loaded.root)
 
 
 def workspace_of(loaded: LoadedSpec) -> Workspace:

@@ -11,6 +11,9 @@ from typing import Any
 from posttrain.evaluation.scores import Scores
 from posttrain.report.content import SideBySide
 
+RIGHT = ("exact_match", "accuracy", "final_answer")
+"""Metrics that say of a row whether it is right in full; a task has one of them."""
+
 
 def side_by_side(measured: Mapping[str, Scores], rows: int = 12) -> tuple[SideBySide, ...]:
     """Up to `rows` prompts that every model in `measured` (label → scores, earliest first) answered.
@@ -52,7 +55,7 @@ def _side(row_id: str, tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
 
 
 def _is_right(row: Mapping[str, Any]) -> bool:
-    counted = row.get("exact_match")
+    counted = next((row[name] for name in RIGHT if row.get(name) is not None), None)
     return bool(counted == 1.0) if counted is not None else row["output"].strip() == row["expected"].strip()
 
 

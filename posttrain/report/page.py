@@ -42,7 +42,10 @@ PANELS = (
     ("Reward margin", ("rewards/margins",)),
     ("Reward accuracy", ("rewards/accuracies",)),
 )
-HEADLINE_METRICS = ("intent_accuracy", "slot_f1", "exact_match", "valid_json")
+HEADLINE_METRICS = (
+    "intent_accuracy", "slot_f1", "macro_f1", "accuracy", "final_answer", "field_f1", "exact_match", "valid_json",
+)  # fmt: skip
+TILES = 4
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,9 @@ def tiles(report: ReportInput) -> list[Tile]:
     if not report.scores:
         return []
     first, last = report.scores[0], report.scores[-1]
-    names = [name for name in HEADLINE_METRICS if name in last.scores.metrics] or list(last.scores.metrics)[:4]
+    names = [name for name in HEADLINE_METRICS if name in last.scores.metrics] or list(last.scores.metrics)
     found = []
-    for name in names:
+    for name in names[:TILES]:
         score, before = last.scores.metrics[name], first.scores.metrics.get(name)
         was = f"{first.label}: {number(before.value)}" if before and first is not last else ""
         found.append(Tile(name, number(score.value), f"{number(score.low)} – {number(score.high)}", was))

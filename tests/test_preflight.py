@@ -1,0 +1,42 @@
+"""What is wrong with files that measuring reads is told before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from posttrain.errors import DataError
+from posttrain.preflight import check
+
+SPEC = """\
+name: small
+task: {kind: text}
+data: {train: train.jsonl, test: test.jsonl}
+"""
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "name", "text", "said"),
+    [
+        ("{metrics: own.py}", "own.py", "@metric('x')\ndef x(): 1 / 0\nraise OSError('no')", r"own\.py: does not run"),
+        (
+            "{safety: {prompts: own.csv}}",
+            "own.csv",
+            "prompt,label\nx,dangerous\n",
+            r"own\.csv:1: label: found 'dangerous'",
+        ),
+    ],
+)
+def test_the_users_files_are_looked_into_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: str, name: str, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "completion": "An answer of its own."}))
+    (tmp_path / name).write_text(text)
+    (tmp_path / "spec.yaml").write_text(f"{SPEC}evaluate: {evaluate}\n")
+    with pytest.raises(DataError, match=said):
+        check(tmp_path / "spec.yaml")
+    assert not (tmp_path / ".posttrain").exists()
