@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from posttrain.data.rows import shorten
 from posttrain.report import FunnelRow, RuleRow
 from posttrain.report import funnel as drawing
+from posttrain.strategy import MEANING
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
@@ -160,7 +161,20 @@ def _check(check: Check) -> list[object]:
 def decision(made: Decision) -> str:
     """What was decided, why, and on what evidence."""
     reasons = "\n".join(f"- {reason}" for reason in made.reasons)
-    return f"**{made.action}**\n\n{reasons}\n\n" + table(("evidence", "value"), made.evidence.items())
+    turns = [(turn.question, turn.answer, "; ".join(turn.because)) for turn in made.path]
+    others = [(other.action, other.why_not, _cost(other.minutes, other.money)) for other in made.alternatives]
+    parts = [f"**{MEANING[made.action]}** {_cost(made.minutes, made.money)}", reasons]
+    if turns:
+        parts += ["### The way through the flowchart", table(("question", "answer", "because"), turns)]
+    if others:
+        parts += ["### Not chosen", table(("instead", "why not", "cost"), others)]
+    return "\n\n".join([*parts, "### Numbers", table(("evidence", "value"), made.evidence.items())])
+
+
+def _cost(minutes: float | None, money: float | None) -> str:
+    spent = [f"{minutes:,.0f} minutes"] if minutes is not None else []
+    spent += [f"{money:,.2f} in money"] if money is not None else []
+    return f"(some {', '.join(spent)})" if spent else ""
 
 
 def training(result: TrainResult) -> str:

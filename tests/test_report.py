@@ -21,7 +21,7 @@ from posttrain.gates import Check, Verdict
 from posttrain.report import funnel
 from posttrain.report.charts import line_chart, nice_ticks, strip, thinned
 from posttrain.report.content import CurvePoint
-from posttrain.strategy import Decision
+from posttrain.strategy import Alternative, Decision, Turn
 from posttrain.training import result as training
 from posttrain.wording import duration, number
 
@@ -360,7 +360,7 @@ def test_the_path_is_told_in_the_order_of_the_flow(full: report.ReportInput) -> 
         ([decision("after_sft", "align", "errs on half")], "DPO was run. errs on half"),
         (
             [decision("after_sft", "release", "all targets are met")],
-            "DPO was not run; the decision after SFT was to go to release. all targets are met",
+            "DPO was not run; the decision after SFT was: release the model after SFT. all targets are met",
         ),
         ([decision("baseline", "use_prompt", "good enough")], "DPO was not run: the chain ended before that question"),
     ],
@@ -461,3 +461,15 @@ def test_slices_stand_below_the_scores(full: report.ReportInput) -> None:
     assert "Slice: careless" in page.text
     assert f"{first.label} 17" in page.text.split("Slice: careless")[1]
     assert "Slice:" not in Page(report.render(full)).text
+
+
+def test_the_way_through_the_flowchart_and_what_was_not_chosen_are_told(full: report.ReportInput) -> None:
+    made = decision("baseline", "sft", "must be learned").model_copy(
+        update={
+            "path": (Turn(question="Does the prompt meet the need?", answer="no", because=("slot_f1 0.05",)),),
+            "alternatives": (Alternative(action="collect_data", why_not="there are enough rows", minutes=3.2),),
+        }
+    )
+    text = Page(report.render(full.model_copy(update={"decisions": (made,)}))).text
+    assert "Does the prompt meet the need? no slot_f1 0.05" in text
+    assert "collect more data : there are enough rows (some 3 minutes)" in text

@@ -17,18 +17,10 @@ from posttrain.report.charts import LineChart, Strip, line_chart, strip
 from posttrain.report.content import ReportInput, ScoreLine, TrainingCurve
 from posttrain.report.funnel import draw, in_funnel, stations, summary
 from posttrain.report.templates import environment, words
-from posttrain.strategy import Decision
+from posttrain.strategy import MEANING, Decision
+from posttrain.strategy.decision import Alternative, Turn
 from posttrain.wording import number
 
-ACTIONS = {
-    "use_prompt": "keep the prompt",
-    "use_few_shot": "keep few-shot prompting",
-    "collect_data": "collect more data",
-    "sft": "train: SFT",
-    "align": "align: DPO",
-    "release": "go to release",
-    "rethink": "rethink the task",
-}
 QUESTIONS = {
     "baseline": "Does the base model need training?",
     "after_sft": "Does SFT need preference alignment on top?",
@@ -57,6 +49,8 @@ class PathStep:
     tone: str
     reasons: tuple[str, ...]
     evidence: tuple[tuple[str, str], ...] = ()
+    turns: tuple[Turn, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +89,7 @@ def render(report: ReportInput) -> str:
             slices=slices(report.scores),
             peers=peers(report),
             gates=GATES,
+            meaning=MEANING,
             outcomes=OUTCOMES,
             seconds=sum(stage.seconds for stage in report.stages if not stage.reused),
             longest=max([1e-9, *(stage.seconds for stage in report.stages)]),
@@ -123,12 +118,15 @@ def path(report: ReportInput) -> list[PathStep]:
 
 def preference(report: ReportInput) -> tuple[str, tuple[str, ...]]:
     """Whether DPO was run, in words, and why."""
+    first = next((decision for decision in report.decisions if decision.action == "align_base"), None)
+    if first is not None:
+        return "DPO was run on the base model, without SFT.", first.reasons
     decided = next((decision for decision in report.decisions if decision.step == "after_sft"), None)
     if decided is None:
         return "DPO was not run: the chain ended before that question came up.", ()
     if decided.action == "align":
         return "DPO was run.", decided.reasons
-    return f"DPO was not run; the decision after SFT was to {_act(decided.action)}.", decided.reasons
+    return f"DPO was not run; the decision after SFT was: {MEANING[decided.action]}.", decided.reasons
 
 
 def slices(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:
@@ -197,13 +195,19 @@ def peers(report: ReportInput) -> list[Strip]:
 
 
 def _decided(decision: Decision) -> PathStep:
-    tone = "bad" if decision.action in {"rethink", "collect_data"} else "plain"
+    tone = "bad" if decision.action in {"rethink", "collect_data", "mend_data", "measure_more"} else "plain"
     evidence = tuple(
         (words(name), number(value) if isinstance(value, float) else str(value))
         for name, value in decision.evidence.items()
     )
     return PathStep(
-        QUESTIONS.get(decision.step, decision.step), _act(decision.action), tone, decision.reasons, evidence
+        QUESTIONS.get(decision.step, decision.step),
+        MEANING[decision.action],
+        tone,
+        decision.reasons,
+        evidence,
+        decision.path,
+        decision.alternatives,
     )
 
 
@@ -221,7 +225,3 @@ def _meaning(metric: str) -> str:
     if known is None:
         return ""
     return known.meaning if known.higher_is_better else f"{known.meaning}; lower is better"
-
-
-def _act(action: str) -> str:
-    return ACTIONS.get(action, action)
