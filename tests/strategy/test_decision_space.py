@@ -51,7 +51,7 @@ AFTER = {"release": 0, "measure_more": 1, "align": 2, "keep_sft": 2, "collect_da
 METRICS = ("slot_f1", "intent_accuracy", "valid_json", "perplexity")
 HALF_WIDTH = 0.03
 EXAMPLES = 50
-"""Of each property; the strategy was written against 3,000."""
+"""Of each property; the strategy was written against 1,500."""
 
 share = st.integers(0, 20).map(lambda n: n / 20)
 values = st.fixed_dictionaries(
