@@ -111,6 +111,7 @@ def _some_of_each_intent(source: Path, target: Path, rows: int) -> None:
         out.writelines(line for lines_of_intent in kept.values() for line in lines_of_intent)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, tests of one file share one, and so do all that look at the small pipeline."""
     for item in items:
