@@ -111,14 +111,6 @@ def _some_of_each_intent(source: Path, target: Path, rows: int) -> None:
         out.writelines(line for lines_of_intent in kept.values() for line in lines_of_intent)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, tests of one file share one, and so do all that look at the small pipeline."""
-    for item in items:
-        shared = "pipeline" if "pipeline" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(shared))
-
-
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The small pipeline, run to its end."""
