@@ -78,7 +78,7 @@ def _content(source: Source) -> tuple[str, str | None, str | None]:
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from ((("strategy", "targets", name), name) for name in spec.strategy.targets)
-    yield from ((place, gate.metric) for place, gate in _gates(spec) if gate.slice != SAFETY)
+    yield from ((place, gate.metric) for place, gate in _gates(spec) if SAFETY not in METRICS.get(gate.metric, ()))
 
 
 def _gates(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:
