@@ -1,7 +1,10 @@
 """The number that an answer ends in, as people and models write it in English and Chinese.
 
 What follows `####` (GSM8K) or stands in `\\boxed{}`, else what "the answer is" or 答案是 names, else the last number.
-Values are exact fractions, so 1,000 = 1000 = 1000.0 and 0.75 = 3/4. Knows nothing of tasks or scores.
+Values are exact fractions, so 1,000 = 1 000 = 1000.0 and 0.75 = 0,75 = 3/4. Knows nothing of tasks or scores.
+
+A comma is read as people write it: before a last group of three digits it sets thousands apart (1,500), else it is the
+decimal one (1,5; 0,125; 1.500,25), unless the digits are a list (1,5,7) or a pair in brackets. 1.500 is one and a half.
 """
 
 from __future__ import annotations
@@ -15,6 +18,11 @@ _HUNDRED = 100
 _LONGEST = 60
 """Characters of a number: a longer run of digits is no quantity."""
 
+_NARROW_BLANK = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
+_CHINESE_COMMA = re.compile("，(?!\\d{3}(?!\\d))")
+_BLANK_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )[1-9]\d{0,2}(?: \d{3})+(?! ?\d|[/⁄])")
+_POINT_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:\.\d{3})+(?=,\d+(?![\d,.]*\d))|(?:\.\d{3}){2,}(?!\.?\d))")
+_ONE_COMMA = re.compile(r"(?<![\d.,])(?P<whole>\d+),(?P<decimals>\d+)(?!\d|[.,]\d)")
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d])|\d+)(?:\.\d+)?(?:e[+-]?\d{1,2}(?!\d))?"
 _CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
@@ -88,11 +96,26 @@ def _numbers(text: str) -> list[Number]:
 
 
 def _plain(text: str) -> str:
-    """Half width, fractions written out, thousands set apart by commas only, no TeX around digits."""
-    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", ",", text)
+    """Half width, fractions written out, decimals after a point, thousands set apart by commas or not at all, no TeX
+    around digits."""
+    text = _CHINESE_COMMA.sub(", ", _NARROW_BLANK.sub("", text))
     text = unicodedata.normalize("NFKC", _VULGAR.sub(" ", text))
     text = _TEX_FRACTION.sub(r"\1/\2", text.replace("{,}", ",").replace("\\!", "").replace("\\%", "%"))
-    return text.replace("\\$", "$").replace("**", "")
+    text = text.replace("\\$", "$").replace("**", "")
+    text = _BLANK_THOUSANDS.sub(lambda found: found[0].replace(" ", ""), text)
+    text = _POINT_THOUSANDS.sub(lambda found: found[0].replace(".", ""), text)
+    return _ONE_COMMA.sub(_decimal_comma, text)
+
+
+def _decimal_comma(found: re.Match[str]) -> str:
+    """The match with a point for its comma, unless that sets thousands apart or the two numbers are a pair."""
+    whole, decimals = found["whole"], found["decimals"]
+    if len(decimals) == 3 and len(whole) <= 3 and whole[0] != "0":
+        return found[0]
+    before = found.string[: found.start()].rstrip("+-−–")
+    if before.endswith(("(", "[", "\\{")) and found.string[found.end() :].startswith((")", "]", "\\}")):
+        return found[0]
+    return f"{whole}.{decimals}"
 
 
 def _value(found: re.Match[str]) -> Fraction | None:
