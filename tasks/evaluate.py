@@ -10,7 +10,8 @@ from prefect import task
 
 from posttrain.artifacts import DatasetRef, ModelRef
 from posttrain.data.curate import CurateResult
-from posttrain.evaluation.measure import MeasureJob, measure
+from posttrain.evaluation.job import MeasureJob
+from posttrain.evaluation.measure import measure
 from posttrain.evaluation.scores import Prompting, Scores
 from posttrain.evaluation.scoring import confusion_table, output_tables, scoring_of
 from posttrain.process import launch

@@ -14,7 +14,8 @@ from pyarrow import parquet
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef, Workspace, file_digest
 from posttrain.errors import DataError
 from posttrain.evaluation import generate, safety
-from posttrain.evaluation.measure import MODULE, MeasureJob, measure, run
+from posttrain.evaluation.job import MeasureJob
+from posttrain.evaluation.measure import MODULE, measure, run
 from posttrain.evaluation.scoring import Scoring, output_tables
 from posttrain.progress import Progress
 from posttrain.spec.sections.evaluate import SliceSpec
