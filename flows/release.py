@@ -35,7 +35,7 @@ def release_model(run: Run, candidate: Candidate, baseline: Baseline, rows: Cura
             break
         champion = find_champion(run, candidate.model)
         version, promotion = _contend(run, candidate, baseline, rows, scores, champion)
-    return conclude(run, rows, baseline, candidate, scores, version, promotion)
+    return conclude(run, rows, baseline, candidate, scores, version, promotion, champion)
 
 
 def _contend(

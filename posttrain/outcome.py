@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from posttrain.artifacts import Frozen
 from posttrain.evaluation.scores import Scores
 from posttrain.gates import Verdict
@@ -20,7 +22,8 @@ class Outcome(Frozen):
     headline: str
     decisions: tuple[Decision, ...]
     verdicts: tuple[Verdict, ...]
-    scores: tuple[Scores, ...]
+    scores: tuple[Scores, ...] = Field(description="In order of measuring; the last are those of the final model")
+    labels: tuple[str, ...] = Field(default=(), description="What readers call the model of each of `scores`")
     stage_seconds: dict[str, float]
     reused: tuple[str, ...]
     mlflow_uri: str

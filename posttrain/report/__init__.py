@@ -1,9 +1,15 @@
 """The run report: one self-contained HTML page. Knows nothing of how anything was measured or trained."""
 
+from posttrain.report.changes import compare_outputs
+from posttrain.report.confusion import confusion_of
 from posttrain.report.content import (
+    Changes,
+    Confusion,
     FunnelRow,
     Lineage,
     ReportInput,
+    Reproduction,
+    RowsCurve,
     RuleRow,
     ScoreLine,
     SideBySide,
@@ -12,16 +18,24 @@ from posttrain.report.content import (
 )
 from posttrain.report.outputs import side_by_side
 from posttrain.report.page import render, write
+from posttrain.report.versions import library_versions
 
 __all__ = [
+    "Changes",
+    "Confusion",
     "FunnelRow",
     "Lineage",
     "ReportInput",
+    "Reproduction",
+    "RowsCurve",
     "RuleRow",
     "ScoreLine",
     "SideBySide",
     "StageCost",
     "TrainingCurve",
+    "compare_outputs",
+    "confusion_of",
+    "library_versions",
     "render",
     "side_by_side",
     "write",

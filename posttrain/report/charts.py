@@ -32,13 +32,26 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Whisker:
+    """A point with its interval, all in percent from the left and the top."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class LineChart:
-    """Series over steps, with ticks on both axes."""
+    """Series over steps, with ticks on both axes; `whiskers` and the height of a `target` where there are any."""
 
     title: str
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
+    x_name: str = "optimizer steps"
+    whiskers: tuple[Whisker, ...] = ()
+    target: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class Mark:
     low: float | None
     high: float | None
     tone: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,33 @@ def line_chart(title: str, series: Mapping[str, Sequence[tuple[int, float]]]) ->
         lines,
         tuple(Tick(_share(x, left, right), f"{x:g}") for x in x_ticks if left <= x <= right),
         tuple(Tick(100 - _share(y, bottom, top), f"{y:g}") for y in y_ticks),
+    )
+
+
+def interval_chart(
+    title: str, x_name: str, points: Sequence[tuple[int, float, float, float]], target: float | None
+) -> LineChart:
+    """Points of (x, value, low, high) joined by a line, each with its interval; x from 0."""
+    x_ticks = nice_ticks(0, max(x for x, *_ in points), 4, whole=True)
+    heights = [height for _, *all_three in points for height in all_three] + ([] if target is None else [target])
+    y_ticks = nice_ticks(min(0.0, *heights), max(heights), 5)
+    right, bottom, top = x_ticks[-1], y_ticks[0], y_ticks[-1]
+
+    def across(x: float) -> float:
+        return _share(x, 0, right)
+
+    def down(y: float) -> float:
+        return 100 - _share(y, bottom, top)
+
+    line = Line(title, " ".join(f"{across(x):.2f},{down(y):.2f}" for x, y, _, _ in points), number(points[-1][1]))
+    return LineChart(
+        title,
+        (line,),
+        tuple(Tick(across(x), f"{x:,.0f}") for x in x_ticks),
+        tuple(Tick(down(y), f"{y:g}") for y in y_ticks),
+        x_name,
+        tuple(Whisker(across(x), down(y), down(low), down(high)) for x, y, low, high in points),
+        None if target is None else down(target),
     )
 
 

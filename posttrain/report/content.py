@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from posttrain.artifacts import Frozen
 from posttrain.evaluation.published import Published
-from posttrain.evaluation.scores import Scores
+from posttrain.evaluation.scores import Score, Scores
 from posttrain.gates import Verdict
 from posttrain.strategy import Decision
 
@@ -72,6 +72,66 @@ class SideBySide(Frozen):
     expected: str
     outputs: dict[str, str]
     right: dict[str, bool]
+    change: Literal["", "win", "loss"] = ""
+    values: dict[str, float] = Field({}, description="Model → the row's value, where rows are more or less good")
+
+
+class Changes(Frozen):
+    """Two models on the rows that both answered: what the second won, what it lost, and rows to look at.
+
+    `metric` is what a row is counted by; where rows are not right or wrong but more or less good, a win is a higher
+    value and `both_wrong` counts rows of the same value.
+    """
+
+    before: str
+    after: str
+    split: str
+    metric: str
+    wins: int
+    losses: int
+    both_right: int
+    both_wrong: int
+    p_value: float | None = Field(None, description="McNemar, of wins against losses; None where rows are graded")
+    only_before: int = Field(0, description="Rows that only the first model answered, which are not compared")
+    only_after: int = 0
+    rows: tuple[SideBySide, ...] = ()
+
+    @property
+    def ties(self) -> int:
+        """Rows that came out alike."""
+        return self.both_right + self.both_wrong
+
+    @property
+    def compared(self) -> int:
+        """Rows that both answered."""
+        return self.wins + self.losses + self.ties
+
+
+class Confusion(Frozen):
+    """Which label was taken for which: a line of `counts` for each expected label, a column for each predicted one."""
+
+    label: str = Field(description="The measured model")
+    expected: tuple[str, ...]
+    predicted: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class RowsCurve(Frozen):
+    """A metric after training on so many rows, in order of rows, and what the decision made of it."""
+
+    metric: str
+    target: float | None
+    points: tuple[tuple[int, Score], ...]
+    words: str = ""
+
+
+class Reproduction(Frozen):
+    """How to get the same again: commands in order, what they rest on, and the data to expect."""
+
+    commands: tuple[str, ...] = ()
+    warning: str = ""
+    versions: dict[str, str] = Field({}, description="Package → version of this run")
+    datasets: dict[str, tuple[str, int]] = Field({}, description="What the data is for → fingerprint and rows")
 
 
 class StageCost(Frozen):
@@ -117,7 +177,12 @@ class ReportInput(Frozen):
     scores: tuple[ScoreLine, ...] = Field((), description="In order of measuring; the last is the final one")
     targets: dict[str, float] = Field({}, description="Metric → the value that the spec asks for")
     published: Published = Published()
+    changes: tuple[Changes, ...] = ()
     outputs: tuple[SideBySide, ...] = ()
+    confusion: Confusion | None = None
+    rows_curve: RowsCurve | None = None
     stages: tuple[StageCost, ...] = ()
+    price_per_hour: float | None = Field(None, description="Of this machine; without it no money is named")
     lineage: Lineage = Lineage()
+    reproduction: Reproduction = Reproduction()
     spec_text: str = ""

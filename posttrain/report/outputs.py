@@ -6,10 +6,12 @@ Reads the outputs that measuring left behind; knows nothing of models or HTML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from posttrain.evaluation.scores import Scores
 from posttrain.report.content import SideBySide
+
+Shown = TypeVar("Shown")
 
 RIGHT = ("exact_match", "accuracy", "final_answer")
 """Metrics that say of a row whether it is right in full; a task has one of them."""
@@ -21,7 +23,7 @@ def side_by_side(measured: Mapping[str, Scores], rows: int = 12) -> tuple[SideBy
     Half are mistakes of the last model, so that the page shows what is still wrong; then rows where models differ,
     then rows that all got right. The same scores give the same rows.
     """
-    tables = {label: _by_id(scores) for label, scores in measured.items()}
+    tables = {label: by_id(scores) for label, scores in measured.items()}
     if not tables:
         return ()
     *_, last = tables.values()
@@ -30,13 +32,13 @@ def side_by_side(measured: Mapping[str, Scores], rows: int = 12) -> tuple[SideBy
     wrong = [row for row in shared if not row.right[final]]
     differing = [row for row in shared if row.right[final] and not all(row.right.values())]
     agreed = [row for row in shared if all(row.right.values())]
-    chosen = _spread(wrong, rows // 2)
-    chosen += _spread(differing, max(0, rows - len(chosen) - min(len(agreed), rows // 6)))
-    chosen += _spread(agreed, rows - len(chosen))
+    chosen = spread(wrong, rows // 2)
+    chosen += spread(differing, max(0, rows - len(chosen) - min(len(agreed), rows // 6)))
+    chosen += spread(agreed, rows - len(chosen))
     return tuple(chosen)
 
 
-def _spread(rows: Sequence[SideBySide], count: int) -> list[SideBySide]:
+def spread(rows: Sequence[Shown], count: int) -> list[Shown]:
     """`count` rows at even distances."""
     if len(rows) <= count:
         return list(rows)
@@ -59,7 +61,8 @@ def _is_right(row: Mapping[str, Any]) -> bool:
     return bool(counted == 1.0) if counted is not None else row["output"].strip() == row["expected"].strip()
 
 
-def _by_id(scores: Scores) -> dict[str, dict[str, Any]]:
+def by_id(scores: Scores) -> dict[str, dict[str, Any]]:
+    """Id → the row as it was measured. Raises: OSError when the outputs are gone."""
     import pyarrow.parquet as parquet
 
     return {row["id"]: row for row in parquet.read_table(scores.outputs.uri).to_pylist()}

@@ -1,0 +1,30 @@
+"""Which words of two texts differ, so that a page can mark them. Knows nothing of HTML."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+
+LONGEST = 3_000
+"""Tokens of both texts beyond which nothing is marked: finding differences takes their square."""
+TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
+
+Part = tuple[str, bool]
+
+
+def marked(first: str, second: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Each text in parts of (text, whether it differs from the other); the parts put together are the text."""
+    ours, theirs = TOKEN.findall(first), TOKEN.findall(second)
+    if len(ours) + len(theirs) > LONGEST:
+        return ((first, False),), ((second, False),)
+    left: list[Part] = []
+    right: list[Part] = []
+    for kind, a, b, c, d in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        left.append(("".join(ours[a:b]), kind != "equal"))
+        right.append(("".join(theirs[c:d]), kind != "equal"))
+    return _whole(left), _whole(right)
+
+
+def _whole(parts: list[Part]) -> tuple[Part, ...]:
+    """Without empty parts; white space alone is no difference worth a mark."""
+    return tuple((text, differs and not text.isspace()) for text, differs in parts if text)

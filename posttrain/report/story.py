@@ -1,0 +1,101 @@
+"""The decision path as a reader follows it: decisions and verdicts in the order of the flow, each with its reasons.
+
+Knows nothing of HTML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posttrain.gates import Verdict
+from posttrain.report.content import ReportInput
+from posttrain.report.flowchart import last_decisions
+from posttrain.report.templates import words
+from posttrain.strategy import MEANING, Decision
+from posttrain.strategy.decision import Alternative, Turn
+from posttrain.wording import number
+
+QUESTIONS = {
+    "baseline": "Does the base model need training?",
+    "after_sft": "Does SFT need preference alignment on top?",
+}
+OUTCOMES = {"passed": "passed", "refused": "refused", "too_few_rows": "too few rows to tell"}
+GATES = {"after_sft": "Gate after SFT", "after_align": "Gate after DPO", "release": "Release gate"}
+# In the order of the flow, so that the page tells one story.
+STORY = ("decision:baseline", "gate:after_sft", "decision:after_sft", "gate:after_align", "gate:release")
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One stop on the decision path; `tone` is good, bad or plain."""
+
+    title: str
+    outcome: str
+    tone: str
+    reasons: tuple[str, ...]
+    evidence: tuple[tuple[str, str], ...] = ()
+    turns: tuple[Turn, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+
+
+def path(report: ReportInput) -> list[PathStep]:
+    """Decisions and verdicts in the order of the flow, and the alias that came out.
+
+    A question that was asked again, when more was known, is one stop with its last answer.
+    """
+    steps = {
+        f"decision:{each.step}": _decided(each, _earlier(each, report)) for each in last_decisions(report.decisions)
+    }
+    steps |= {f"gate:{verdict.name}": _judged(verdict) for verdict in report.verdicts}
+    ordered = [steps.pop(key) for key in STORY if key in steps] + list(steps.values())
+    alias = report.lineage.alias
+    if alias:
+        tone = "good" if alias == "champion" else "plain"
+        ordered.append(PathStep("Promotion", f"alias {alias}", tone, report.lineage.alias_reasons))
+    return ordered
+
+
+def preference(report: ReportInput) -> tuple[str, tuple[str, ...]]:
+    """Whether DPO was run, in words, and why."""
+    decisions = last_decisions(report.decisions)
+    first = next((decision for decision in decisions if decision.action == "align_base"), None)
+    if first is not None:
+        return "DPO was run on the base model, without SFT.", first.reasons
+    decided = next((decision for decision in decisions if decision.step == "after_sft"), None)
+    if decided is None:
+        return "DPO was not run: the chain ended before that question came up.", ()
+    if decided.action == "align":
+        return "DPO was run.", decided.reasons
+    return f"DPO was not run; the decision after SFT was: {MEANING[decided.action]}.", decided.reasons
+
+
+def _earlier(decision: Decision, report: ReportInput) -> tuple[str, ...]:
+    """What was decided at the same step before, if it was something else."""
+    before = [each.action for each in report.decisions if each.step == decision.step and each != decision]
+    return tuple(f"asked again; decided at first: {MEANING[action]}" for action in before if action != decision.action)
+
+
+def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
+    tone = "bad" if decision.action in {"rethink", "collect_data", "mend_data", "measure_more"} else "plain"
+    evidence = tuple(
+        (words(name), number(value) if isinstance(value, float) else str(value))
+        for name, value in decision.evidence.items()
+    )
+    return PathStep(
+        QUESTIONS.get(decision.step, decision.step),
+        MEANING[decision.action],
+        tone,
+        (*earlier, *decision.reasons),
+        evidence,
+        decision.path,
+        decision.alternatives,
+    )
+
+
+def _judged(verdict: Verdict) -> PathStep:
+    return PathStep(
+        GATES.get(verdict.name, verdict.name),
+        OUTCOMES[verdict.outcome],
+        "good" if verdict.passed else "bad",
+        tuple(check.reason for check in verdict.checks) or (verdict.summary,),
+    )
