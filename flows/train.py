@@ -50,7 +50,7 @@ def align(
 ) -> Candidate | None:
     """DPO on `model`, whose scores were `before`; None when there is no pair to learn from."""
     given = rows.preference if decision.by_people else None
-    pairs = take_pairs(run, given) if given else make_pairs(run, model, rows)
+    pairs = take_pairs(run, given) if given else make_pairs(run, model, rows, decision.slices)
     if not pairs.kept:
         return None
     dpo = train_dpo(run, model, pairs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prefect import task
 
 from posttrain.artifacts import ModelRef
 from posttrain.data.curate import CurateResult
+from posttrain.evaluation.slices import slices_of
 from posttrain.training.pairs import make_pairs as make
 from posttrain.training.recipes import thread_count
 from posttrain.training.result import PairsResult
@@ -15,8 +18,11 @@ from tasks.run import Run
 
 
 @task(name="pairs", task_run_name="pairs", **DEVICE_STAGE)
-def make_pairs(run: Run, policy: ModelRef, rows: CurateResult) -> PairsResult:
-    """Let the policy answer training prompts several times; the verifier's best and worst answers make the pairs."""
+def make_pairs(run: Run, policy: ModelRef, rows: CurateResult, lagging: Sequence[str] = ()) -> PairsResult:
+    """Let the policy answer training prompts several times; the verifier's best and worst answers make the pairs.
+
+    Half of the prompts come from the slices that are `lagging`.
+    """
     spec = run.spec
     with run.stage("pairs") as stage:
         done = make(
@@ -28,6 +34,7 @@ def make_pairs(run: Run, policy: ModelRef, rows: CurateResult) -> PairsResult:
             stage.progress,
             max_new_tokens=spec.evaluate.max_new_tokens,
             threads=thread_count(spec.resources.threads),
+            slices=[part for part in slices_of(spec.evaluate) if part.name in lagging],
         )
         result = done.result
         stage.finish(

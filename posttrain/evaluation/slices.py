@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from posttrain.artifacts import Frozen
 from posttrain.errors import DataError
@@ -38,23 +38,26 @@ class Slice(Frozen):
         return self.noise is not None
 
 
+class SlicesLike(Protocol):
+    """The part of the spec's `evaluate` section that is read here."""
+
+    @property
+    def slices(self) -> Sequence[Any]: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def slices_of(spec: SlicesLike) -> tuple[Slice, ...]:
+    """The slices that a spec names."""
+    return tuple(Slice(**part.model_dump(), seed=spec.seed) for part in spec.slices)
+
+
 def chosen(part: Slice, rows: Sequence[Row]) -> list[int]:
     """Positions of the rows that are in a slice.
 
     Raises: `DataError` when the rows lack its column, and when it holds none of them.
     """
-    if part.noise is not None:
-        found = list(range(min(part.rows, len(rows))))
-    elif part.column is not None:
-        if rows and part.column not in rows[0]:
-            raise DataError(
-                f"evaluate.slices: {part.name}: found columns {', '.join(rows[0])}, expected {part.column}; keep it "
-                f"with the rows (data.….keep: [{part.column}])"
-            )
-        found = [place for place, row in enumerate(rows) if row[part.column] in part.values]
-    else:
-        search = re.compile(part.pattern or "").search
-        found = [place for place, row in enumerate(rows) if search(row["prompt"])]
+    found = members(part, rows)
     if not found:
         raise DataError(
             f"evaluate.slices: {part.name}: holds none of {len(rows):,} rows, expected some; mend the slice"
@@ -62,11 +65,31 @@ def chosen(part: Slice, rows: Sequence[Row]) -> list[int]:
     return found
 
 
+def members(part: Slice, rows: Sequence[Row]) -> list[int]:
+    """The same positions, be there any or none. Raises: `DataError` when the rows lack the slice's column."""
+    if part.noise is not None:
+        return list(range(min(part.rows, len(rows))))
+    if part.column is not None:
+        if rows and part.column not in rows[0]:
+            raise DataError(
+                f"evaluate.slices: {part.name}: found columns {', '.join(rows[0])}, expected {part.column}; keep it "
+                f"with the rows (data.….keep: [{part.column}])"
+            )
+        return [place for place, row in enumerate(rows) if row[part.column] in part.values]
+    search = re.compile(part.pattern or "").search
+    return [place for place, row in enumerate(rows) if search(row["prompt"])]
+
+
 def said_carelessly(part: Slice, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a made slice, each prompt with noise; what the answer repeats of it is left alone."""
+    return with_noise(part, [rows[place] for place in chosen(part, rows)])
+
+
+def with_noise(part: Slice, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """All of these rows, said so."""
     assert part.noise is not None
     made = []
-    for row in (rows[place] for place in chosen(part, rows)):
+    for row in rows:
         keep = repeated(row["completion"], row["prompt"])
         made.append({**row, "prompt": noisy(row["prompt"], part.noise, list(keep), part.seed)})
     return made

@@ -43,7 +43,7 @@ def _gate(walk: Walk) -> bool:
 def _good(walk: Walk) -> Decision:
     """Targets met, nothing refused."""
     evidence = walk.evidence
-    lags = lagging(evidence)
+    lags = [words for _, words in lagging(evidence)]
     if evidence.after_sft and evidence.after_sft.slices:
         walk.ask("Does a slice lag behind?", bool(lags), *lags)
     walk.reasons += lags
@@ -119,7 +119,9 @@ def _measure_more(walk: Walk) -> Decision:
 
 
 def _end(walk: Walk, action: Action, *reasons: str, rows: int | None = None) -> Decision:
-    return walk.end(action, *reasons, alternatives=_others(walk.evidence, action), rows=rows)
+    decision = walk.end(action, *reasons, alternatives=_others(walk.evidence, action), rows=rows)
+    lags = dict(lagging(walk.evidence)) if action == "align" else {}
+    return decision.model_copy(update={"slices": tuple(lags)})
 
 
 def _advice(evidence: Evidence, scores: Scores) -> str:

@@ -104,12 +104,12 @@ def is_enough(evidence: Evidence) -> Answer:
 # --- after SFT ---------------------------------------------------------------------------------------------
 
 
-def lagging(evidence: Evidence) -> list[str]:
-    """The slices that surely miss a target, in words: clean rows are fine, these are not."""
+def lagging(evidence: Evidence) -> list[tuple[str, str]]:
+    """(slice, how it lags) for each target that a slice surely misses: clean rows are fine, these are not."""
     if evidence.after_sft is None:
         return []
     return [
-        f"on {part} the target is missed all the same: {name} {scores.metrics[name]}, target {target:g}"
+        (part, f"on {part} the target is missed all the same: {name} {scores.metrics[name]}, target {target:g}")
         for part, scores in evidence.after_sft.slices.items()
         for name, target in evidence.targets.items()
         if name in scores.metrics and surely_misses(name, scores.metrics[name], target)

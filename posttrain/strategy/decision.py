@@ -78,6 +78,8 @@ class Decision(Frozen):
         default=None, description="collect_data: rows to add for training; measure_more: rows to measure on"
     )
 
+    slices: tuple[str, ...] = Field(default=(), description="align: the slices that lag; pairs come from their prompts")
+
     @property
     def by_people(self) -> bool:
         """Whether the base model is to be aligned to what people prefer, not to a verifier's word."""

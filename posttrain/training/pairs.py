@@ -25,6 +25,7 @@ from posttrain.artifacts import (
     run_stage,
 )
 from posttrain.errors import DataError, ModelError, OutOfMemory
+from posttrain.evaluation.slices import Slice, members, with_noise
 from posttrain.process import launch, serve
 from posttrain.progress import Progress, silent
 from posttrain.training.result import PairsResult
@@ -61,6 +62,8 @@ class PairsJob(Frozen):
     batch_size: int
     threads: int
     seed: int
+    slices: tuple[Slice, ...] = ()
+    """Slices that lag: half of the prompts are theirs."""
 
 
 def make_pairs(
@@ -74,11 +77,13 @@ def make_pairs(
     max_new_tokens: int = 160,
     batch_size: int = 256,
     threads: int = 1,
+    slices: Sequence[Slice] = (),
 ) -> Done[PairsResult]:
     """Sample, rank and pair, in a process of its own; return at once when that was done before.
 
-    Halves the batch when memory runs out. Raises: `DataError` when no row has a completion that the task's verifier
-    accepts; `ModelError`; `StageCrashed` (worth another call).
+    `slices` are those on which the policy lags: half of the prompts come from them, so that DPO learns where it is
+    weak and forgets nothing where it is strong. Halves the batch when memory runs out. Raises: `DataError` when no row
+    has a completion that the task's verifier accepts; `ModelError`; `StageCrashed` (worth another call).
     """
     job = PairsJob(
         model=policy,
@@ -95,6 +100,7 @@ def make_pairs(
         batch_size=batch_size,
         threads=threads,
         seed=spec.seed,
+        slices=tuple(slices),
     )
     inputs = job.model_dump(mode="json", exclude={"partial", "final", "threads"})
     stage = Stage("pairs", inputs, PairsResult, CODE, ("torch", "transformers"))
@@ -132,7 +138,8 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
     began = time.monotonic()
     torch.set_num_threads(job.threads)
     reward = REWARDS[job.kind]
-    rows = choose_rows(read(job.train), reward, job.prompts, job.seed, job.train.uri)
+    judged = verifiable_rows(read(job.train), reward, job.train.uri)
+    rows = choose_rows(judged, job.slices, job.prompts, job.seed)
     progress(0, len(rows), "loading the model")
     model, tokenizer = load_model(job.model, merge=True), load_tokenizer(job.model)
     answers = sample(
@@ -150,10 +157,8 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
     return rank(job, rows, answers, reward, began)
 
 
-def choose_rows(
-    rows: Sequence[dict[str, Any]], reward: Reward, count: int, seed: int, where: str
-) -> list[dict[str, Any]]:
-    """At most `count` rows, drawn by `seed`, of those that the verifier can judge: it gives their completion 1.
+def verifiable_rows(rows: Sequence[dict[str, Any]], reward: Reward, where: str) -> list[dict[str, Any]]:
+    """The rows that the verifier can judge: it gives their completion 1.
 
     Rows of general text in the mixture are left out that way.
     """
@@ -165,7 +170,24 @@ def choose_rows(
             f"{where}: the task's verifier accepts the completion of none of {len(rows)} rows, so nothing can be "
             "ranked; check task.kind, or set strategy.align: never"
         )
-    return random.Random(seed).sample(judged, min(count, len(judged)))
+    return judged
+
+
+def choose_rows(rows: Sequence[dict[str, Any]], slices: Sequence[Slice], count: int, seed: int) -> list[dict[str, Any]]:
+    """At most `count` rows, drawn by `seed`: half of them from the slices in equal parts, if there are any.
+
+    A slice of noise takes rows of its own and asks them with its noise.
+    """
+    chance = random.Random(seed)
+    left, chosen = list(rows), []
+    for part in slices:
+        whole = part.model_copy(update={"rows": len(left)})
+        own = members(whole, left)
+        places = set(chance.sample(own, min(count // 2 // len(slices), len(own))))
+        picked = [row for place, row in enumerate(left) if place in places]
+        chosen += with_noise(part, picked) if part.made else picked
+        left = [row for place, row in enumerate(left) if place not in places]
+    return chosen + chance.sample(left, min(count - len(chosen), len(left)))
 
 
 def rank(

@@ -10,6 +10,7 @@ import pytest
 
 from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
 from posttrain.errors import DataError
+from posttrain.evaluation.slices import Slice
 from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
 from posttrain.training import dpo, pairs, sft
 from posttrain.training.rewards import extraction, intent_slots
@@ -70,9 +71,26 @@ def test_rows_that_cannot_be_verified_are_not_sampled_from() -> None:
     text = {"id": "g", "system": "", "prompt": "hello", "completion": "Hello to you."}
     task = {"id": "t", "system": "", "prompt": "play", "completion": GOLD}
 
-    assert pairs.choose_rows([text, task], intent_slots, 5, 0, "x.parquet") == [task]
+    assert pairs.verifiable_rows([text, task], intent_slots, "x.parquet") == [task]
     with pytest.raises(DataError, match=r"x\.parquet.*none of 1 rows"):
-        pairs.choose_rows([text], intent_slots, 5, 0, "x.parquet")
+        pairs.verifiable_rows([text], intent_slots, "x.parquet")
+
+
+def test_half_of_the_prompts_come_from_the_slices_that_lag() -> None:
+    rows = [
+        {"id": str(number), "prompt": f"Please play number {number} for the people of {place}.", "completion": "play"}
+        for number, place in enumerate(["Rome", "Bonn"] * 20)
+    ]
+    careless = Slice(name="careless", noise="fragments", rows=1)
+    bonn = Slice(name="bonn", pattern="Bonn")
+    nowhere = Slice(name="nowhere", pattern="Oslo")
+
+    chosen = pairs.choose_rows(rows, [careless, bonn], 12, 0)
+    assert len({row["id"] for row in chosen}) == 12
+    assert sum("for the people of" in row["prompt"] for row in chosen) == 9, "three are said in fragments"
+    assert all("Bonn" in row["prompt"] for row in chosen[3:6])
+    assert pairs.choose_rows(rows, [careless, bonn], 12, 0) == chosen
+    assert len(pairs.choose_rows(rows, [nowhere], 12, 0)) == 12, "no row of the slice: all from the others"
 
 
 def test_pairs_are_the_policys_own_words(base: ModelRef, data: Any, recipe: Any, tmp_path: Path) -> None:
