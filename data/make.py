@@ -1,4 +1,4 @@
-"""How the shipped files that are not plain copies were made: published.json, general/replay and general/held_out.
+"""How the shipped files that are not plain copies were made: published.json, general/replay and held_out, and paths.
 
     python data/make.py SOURCES
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,7 +119,67 @@ def general(sources: Path, name: str, gsm8k_split: str, unseen: bool, t0_rows: i
     (HERE / f"general/{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
+# --- paths: small sets from SNIPS, one for each way through the flowchart ------------------------------------
+
+
+def snips(path: Path) -> list[dict[str, Any]]:
+    """Utterances with their slots, as they came: a few lines are not UTF-8."""
+    with gzip.open(path) as lines:
+        return [json.loads(line.decode("latin-1")) for line in lines]
+
+
+def said(utterance: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in utterance["data"]).strip()
+
+
+def labelled(utterance: dict[str, Any]) -> dict[str, str]:
+    """What was said, and its intent in words."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", utterance["intent"]).lower()
+    return {"prompt": said(utterance), "completion": words}
+
+
+def marked(utterance: dict[str, Any]) -> dict[str, str] | None:
+    """The annotators' marks in brackets, and the marked slots as JSON; None without slots or with one twice."""
+    text, slots = [], {}
+    for part in utterance["data"]:
+        words, name = part["text"].strip(), re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part.get("entity", "")).lower()
+        if name in slots:
+            return None
+        if name:
+            slots[name] = words
+        text.append(f"[{name}: {words} ]" if name else words)
+    prompt = " ".join(part for part in text if part)
+    return {"prompt": prompt, "completion": json.dumps(slots, ensure_ascii=False)} if slots else None
+
+
+def of_each_intent(found: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """`count` utterances of each intent, spread evenly over those in ASCII, in the file's order."""
+    groups: dict[str, list[int]] = {}
+    for place, utterance in enumerate(found):
+        if said(utterance).isascii():
+            groups.setdefault(utterance["intent"], []).append(place)
+    chosen = [group[index * len(group) // count] for group in groups.values() for index in range(count)]
+    return [found[place] for place in sorted(chosen)]
+
+
+def path(name: str, made: list[dict[str, str]]) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+    (HERE / f"paths/{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def paths(sources: Path) -> None:
+    """Write paths/: intents and marked commands for training and testing."""
+    train, test = snips(sources / "snips/train.jsonl.gz"), snips(sources / "snips/test.jsonl.gz")
+    (HERE / "paths").mkdir(exist_ok=True)
+    path("intents_train", [labelled(row) for row in of_each_intent(train, 300)])
+    path("intents_few", [labelled(row) for row in of_each_intent(train, 24)])
+    path("intents_test", [labelled(row) for row in test])
+    path("marked_train", [row for row in map(marked, of_each_intent(train, 60)) if row])
+    path("marked_test", [row for row in map(marked, of_each_intent(test, 40)) if row])
+
+
 if __name__ == "__main__":
+    paths(Path(sys.argv[1]))
     published(Path(sys.argv[1]))
     general(Path(sys.argv[1]), "replay", "train", unseen=False, t0_rows=1000, gsm8k_rows=500)
     general(Path(sys.argv[1]), "held_out", "test", unseen=True, t0_rows=150, gsm8k_rows=150)
