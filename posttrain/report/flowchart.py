@@ -1,7 +1,7 @@
 """The chart of docs/strategy.md from rows to release, and the way that a run took through it.
 
-The way is read off the decisions' paths, the verdicts and the alias; no ending is spelled out here. Boxes stand in the
-order in which a run can meet them, so the boxes met, in that order, are the way. Knows nothing of drawing.
+The way is read off the decisions' paths, the verdicts and the alias; no ending is spelled out here. Boxes are listed in
+the order in which a run can meet them. Knows nothing of drawing.
 """
 
 from __future__ import annotations
@@ -163,34 +163,34 @@ def last_decisions(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
 
 
 def way(report: ReportInput) -> Way:
-    """The boxes that a run met, in the order of the chart."""
-    decisions = last_decisions(report.decisions)
-    met = {"data"} if decisions else set()
+    """The boxes that a run met, in order."""
+    judged = [verdict.name for verdict in report.verdicts]
+    met: list[str] = []
     answers: dict[str, str] = {}
-    for decision in decisions:
+    for decision in last_decisions(report.decisions):
         asked = {ASKED_AT[turn.question]: turn.answer for turn in decision.path if turn.question in ASKED_AT}
-        met |= {*asked, LEADS_TO.get((decision.step, decision.action), "")}
+        met += ["data"] if decision.step == "baseline" else ["sft", *(name for name in judged if name == "after_sft")]
+        met += [*_in_order(asked), LEADS_TO[decision.step, decision.action]]
         answers |= asked
-    met |= {verdict.name for verdict in report.verdicts}
-    if any(decision.step == "after_sft" for decision in decisions):
-        met.add("sft")
+    met += _in_order(judged)
     if report.lineage.alias in ALIASES:
-        met.add(ALIASES[report.lineage.alias])
-    elif report.ending == "refused" and not met & {*STOPS}:
-        met.add("refused")
-    return Way(tuple(box.key for box in BOXES if box.key in met), answers)
+        met.append(ALIASES[report.lineage.alias])
+    elif report.ending == "refused" and not {*met} & {*STOPS}:
+        met.append("refused")
+    return Way(tuple(dict.fromkeys(met)), answers)
+
+
+def _in_order(keys: Iterable[str]) -> list[str]:
+    wanted = set(keys)
+    return [box.key for box in BOXES if box.key in wanted]
 
 
 def in_words(taken: Way, notes: dict[str, str]) -> str:
     """The way as one sentence, for those who do not see the drawing."""
-    return "; ".join(_in_words(box, taken, notes) for box in _boxes(taken.keys)) + "."
+    titled = {box.key: box for box in BOXES}
+    return "; ".join(_in_words(titled[key], taken, notes) for key in taken.keys) + "."
 
 
 def _in_words(box: Box, taken: Way, notes: dict[str, str]) -> str:
     said = " ".join(filter(None, [box.title, taken.answers.get(box.key, "")]))
     return f"{said} ({notes[box.key]})" if notes.get(box.key) else said
-
-
-def _boxes(keys: Iterable[str]) -> list[Box]:
-    wanted = set(keys)
-    return [box for box in BOXES if box.key in wanted]
