@@ -232,6 +232,7 @@ def test_a_slice_that_lags_behind_leads_to_alignment() -> None:
     assert decision.action == "align"
     assert any("on colloquial the target is missed all the same: slot_f1 0.770" in why for why in decision.reasons)
     assert decision.evidence["after_sft/colloquial/slot_f1"] == 0.77
+    assert decision.slices == ("colloquial",)
     assert lagging(0.79).action == "release"
     assert lagging(0.77, align="never").action == "release"
     dear = lagging(0.77, seconds={"align": 7200}, limits=Limits(max_minutes=60))
