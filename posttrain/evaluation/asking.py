@@ -1,23 +1,32 @@
-"""Asking a loaded model: rows become conversations, conversations become outputs, and none is generated twice.
+"""Asking a model: rows become conversations, conversations become outputs, and none is generated twice.
 
 Knows how a prompt is made and where outputs are kept; knows nothing of totals, slices or stages.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from posttrain.evaluation import consistency, step_by_step, vote
+from posttrain.evaluation.constrained import grammar
+from posttrain.evaluation.decoding import Decoding
+from posttrain.evaluation.engines import Engine
 from posttrain.evaluation.few_shot import FewShot, search
-from posttrain.evaluation.generate import answer, context_length, token_ids
+from posttrain.evaluation.generate import encode, token_ids
 from posttrain.evaluation.job import MeasureJob
 from posttrain.evaluation.kept_outputs import KeptOutputs
 from posttrain.evaluation.metrics import MAIN, METRICS
 from posttrain.evaluation.rows import Row, read
 from posttrain.progress import Progress
-from posttrain.prompts import Message, asked
+from posttrain.prompts import PLAIN_TEMPLATE, Message, asked
+
+Conversations = Sequence[Sequence[Message]]
+Draws = list[list[str]]
+"""For each conversation its outputs: one when greedy."""
 
 
 @dataclass
@@ -25,7 +34,7 @@ class Asker:
     """A model, and how the job says it is asked."""
 
     job: MeasureJob
-    model: Any
+    engine: Engine
     tokenizer: Any
     progress: Progress
     few_shot: FewShot | None = None
@@ -34,39 +43,81 @@ class Asker:
         self.few_shot = self._searched() if self.job.few_shot_search else self.job.few_shot
 
     def answered(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], int]:
-        """(each row with its output and counts, how many prompts were cut to fit)."""
-        outputs, cut = self.outputs(self.conversations(rows))
-        return self.job.scoring.scored(rows, outputs), cut
+        """(each row with its output and counts, how many prompts were cut to fit).
 
-    def conversations(self, rows: Sequence[Row]) -> list[list[Message]]:
-        """The prompt of each row."""
+        Where the output is a part or a choice of what was generated, the row has that as well: `whole_output` with the
+        reasoning, or all `draws` and how many `votes` the output got.
+        """
+        ways = {"step-by-step": self._reasoned, "self-consistency": self._voted}
+        outputs, more, cut = ways.get(self.job.prompting, self._plain)(rows)
+        table = self.job.scoring.scored(rows, outputs)
+        return [{**row, **extra} for row, extra in zip(table, more, strict=True)], cut
+
+    def outputs(self, conversations: Conversations, free: bool = False) -> tuple[list[str], int]:
+        """(the greedy output of each conversation, how many were cut to fit); `free`: not held to any schema."""
+        told, cut = self._ask(conversations, self._decoding("" if free else self.job.schema_held))
+        return [draws[0] for draws in told], cut
+
+    def asked_again(self, rows: Sequence[Row], wanted: consistency.Consistency) -> Draws:
+        """For each row its greedy output, its random repeats, and its outputs under each paraphrase."""
+        plain = [asked(row) for row in rows]
+        drawn = self._decoding(self.job.schema_held, temperature=wanted.temperature)
+        again, _ = self._ask(plain, drawn, wanted.repeats)
+        others = [
+            self.outputs([consistency.paraphrased(turns, words) for turns in plain])[0] for words in wanted.paraphrases
+        ]
+        return [
+            [first, *repeats, *said]
+            for first, repeats, *said in zip(self.outputs(plain)[0], again, *others, strict=True)
+        ]
+
+    # --- ways of prompting ---------------------------------------------------------------------------------
+
+    def _plain(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
+        outputs, cut = self.outputs(self._conversations(rows))
+        return outputs, [{} for _ in rows], cut
+
+    def _reasoned(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
+        draws, cut = self._step_by_step(rows)
+        whole = [each[0] for each in draws]
+        return [self._final(output) for output in whole], [{"whole_output": output} for output in whole], cut
+
+    def _voted(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
+        """Of several random answers the one that most of them give."""
+        wanted = self.job.self_consistency
+        if wanted.step_by_step:
+            draws, cut = self._step_by_step(rows, wanted.temperature, wanted.answers)
+            finals = [[self._final(output) for output in each] for each in draws]
+        else:
+            decoding = self._decoding(self.job.schema_held, temperature=wanted.temperature)
+            draws, cut = self._ask(self._conversations(rows), decoding, wanted.answers)
+            finals = draws
+        winners = [vote.winner(self.job.scoring.kind, each) for each in finals]
+        more = [
+            {"draws": json.dumps(each, ensure_ascii=False), "votes": votes}
+            for each, (_, votes) in zip(draws, winners, strict=True)
+        ]
+        return [each[place] for each, (place, _) in zip(finals, winners, strict=True)], more, cut
+
+    def _step_by_step(self, rows: Sequence[Row], temperature: float = 0.0, draws: int = 1) -> tuple[Draws, int]:
+        words = step_by_step.wording(rows)
+        decoding = self._decoding(self.job.schema_held, words.marker, temperature)
+        return self._ask([step_by_step.requested(asked(row), words) for row in rows], decoding, draws)
+
+    def _final(self, output: str) -> str:
+        return step_by_step.final(output, one_paragraph=self.job.scoring.kind != "text")
+
+    # --- prompts -------------------------------------------------------------------------------------------
+
+    def _conversations(self, rows: Sequence[Row]) -> list[list[Message]]:
         if self.few_shot is None or self.job.examples is None:
             return [asked(row) for row in rows]
         return self._shown(self.few_shot, read(self.job.examples), rows)
 
-    def outputs(self, conversations: Sequence[Sequence[Message]]) -> tuple[list[str], int]:
-        """(the output of each conversation, how many were cut to fit)."""
-        job = self.job
-        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
-        ends = job.prompting == "few-shot" and job.scoring.kind != "text"
-        decoding = {"model": job.model.fingerprint, "max_new_tokens": job.max_new_tokens, "end_at_blank_line": ends}
-        with KeptOutputs(Path(job.kept_outputs or job.partial), decoding) as kept:
-            return answer(
-                self.model,
-                self.tokenizer,
-                conversations,
-                max_new_tokens=job.max_new_tokens,
-                batch_size=job.batch_size,
-                end_at_blank_line=ends,
-                kept=kept,
-                progress=self.progress,
-            )
-
     def _shown(self, choice: FewShot, pool: Sequence[Row], rows: Sequence[Row]) -> list[list[Message]]:
         """Prompts with worked examples, as many as fit."""
-        room = context_length(self.model) - self.job.max_new_tokens
-        length = self._length
-        return choice.conversations(pool, rows, length, room, self.job.seed)
+        room = self.engine.context - self.job.max_new_tokens
+        return choice.conversations(pool, rows, self._length, room, self.job.seed)
 
     def _length(self, turns: list[Message]) -> int:
         return len(token_ids(self.tokenizer, turns))
@@ -82,3 +133,42 @@ class Asker:
 
         assert job.examples is not None
         return search(read(job.examples), attempt, job.seed)
+
+    # --- generation ----------------------------------------------------------------------------------------
+
+    def _decoding(self, schema: str, marker: str = "", temperature: float = 0.0) -> Decoding:
+        """`marker`: reasoning comes first and ends with it, so there are more tokens and no blank line ends them."""
+        job = self.job
+        # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
+        untaught = job.prompting == "few-shot" and job.scoring.kind != "text"
+        return Decoding(
+            max_new_tokens=job.max_new_tokens + (job.reasoning_tokens if marker else 0),
+            end_at_blank_line=not marker and (untaught or self.tokenizer.chat_template == PLAIN_TEMPLATE),
+            temperature=temperature,
+            seed=job.seed,
+            grammar=grammar(schema, marker) if schema else "",
+        )
+
+    def _ask(self, conversations: Conversations, decoding: Decoding, draws: int = 1) -> tuple[Draws, int]:
+        """(`draws` outputs of each conversation, how many conversations were cut to fit).
+
+        What is kept is not generated again, and what is generated is kept, some prompts at a time.
+        """
+        job, engine = self.job, self.engine
+        prompts = encode(engine.context, self.tokenizer, conversations, decoding.max_new_tokens)
+        wanted = [replace(prompt, draw=draw) for prompt in prompts for draw in range(draws)]
+        own = {} if engine.name == "transformers" else {"engine": engine.name}
+        folder = Path(job.kept_outputs or job.partial)
+        with KeptOutputs(
+            folder, {"model": job.model.fingerprint, **decoding.decides(), **own}, engine.libraries
+        ) as kept:
+            keys = [kept.key(conversations[prompt.place], prompt.draw) for prompt in wanted]
+            found = {(wanted[at].place, wanted[at].draw): text for at, text in kept.find(keys).items()}
+            names = {(prompt.place, prompt.draw): key for prompt, key in zip(wanted, keys, strict=True)}
+            missing = [prompt for prompt in wanted if (prompt.place, prompt.draw) not in found]
+            for batch, texts in engine.written(missing, decoding, self.progress):
+                done = [(prompt.place, prompt.draw) for prompt in batch]
+                found |= dict(zip(done, texts, strict=True))
+                kept.add([names[each] for each in done], texts)
+        outputs = [[found[prompt.place, draw] for draw in range(draws)] for prompt in prompts]
+        return outputs, sum(prompt.cut for prompt in prompts)

@@ -1,4 +1,4 @@
-"""Batched generation with a Hugging Face model: greedy for measuring, sampled for preference pairs.
+"""Batched generation with a Hugging Face model: greedy or by `Decoding` for measuring, sampled for preference pairs.
 
 Prompts are sorted by length and padded on the left; a static cache is reused from step to step. In float32 a
 batch gives what one prompt at a time gives. Flags that come with a model (`generation_config.json`) do not count:
@@ -12,20 +12,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain.evaluation.kept_outputs import KeptOutputs
+from posttrain.errors import ModelError
+from posttrain.evaluation.constrained import Grammar
+from posttrain.evaluation.decoding import Decoding
+from posttrain.evaluation.drawing import Draws
 from posttrain.progress import Progress, silent
 from posttrain.prompts import PLAIN_TEMPLATE, Message
 
 Conversation = Sequence[Message]
+Processors = Callable[[Sequence["Prompt"]], list[Any]]
+"""From a batch to what changes its logits at every step (transformers' logits processors)."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered prompt: its place in the caller's order, its tokens, and whether its beginning was cut off."""
+    """A rendered prompt: its place in the caller's order, its tokens, and whether its beginning was cut off.
+
+    `draw` numbers the random answers to one prompt.
+    """
 
     place: int
     ids: list[int]
     cut: bool
+    draw: int = 0
 
 
 def token_ids(tokenizer: Any, conversation: Conversation, ask: bool = True) -> list[int]:
@@ -40,9 +49,9 @@ def context_length(model: Any) -> int:
     return int(getattr(config, "max_position_embeddings", None) or 1_000_000)
 
 
-def encode(model: Any, tokenizer: Any, conversations: Sequence[Conversation], max_new_tokens: int) -> list[Prompt]:
-    """Token ids of each prompt; one that leaves no room for `max_new_tokens` loses its beginning."""
-    room = max(1, context_length(model) - max_new_tokens)
+def encode(context: int, tokenizer: Any, conversations: Sequence[Conversation], max_new_tokens: int) -> list[Prompt]:
+    """Token ids of each prompt; one that leaves no room in `context` for `max_new_tokens` loses its beginning."""
+    room = max(1, context - max_new_tokens)
     rendered = [token_ids(tokenizer, conversation) for conversation in conversations]
     return [Prompt(place, ids[-room:], len(ids) > room) for place, ids in enumerate(rendered)]
 
@@ -55,24 +64,51 @@ def answer(
     max_new_tokens: int,
     batch_size: int = 64,
     end_at_blank_line: bool = False,
-    kept: KeptOutputs | None = None,
     progress: Progress = silent,
 ) -> tuple[list[str], int]:
-    """The greedy answer to each conversation, in the order given, and how many prompts were cut to fit.
-
-    What `kept` has is not generated again, and what is generated is kept there, batch by batch.
-    """
-    prompts = encode(model, tokenizer, conversations, max_new_tokens)
-    keys = [kept.key(conversation) for conversation in conversations] if kept else []
-    outputs = kept.find(keys) if kept else {}
-    missing = [prompt for prompt in prompts if prompt.place not in outputs]
-    settings = {"do_sample": False, "max_new_tokens": max_new_tokens}
+    """The greedy answer to each conversation, in the order given, and how many prompts were cut to fit."""
+    prompts = encode(context_length(model), tokenizer, conversations, max_new_tokens)
     ended = end_at_blank_line or tokenizer.chat_template == PLAIN_TEMPLATE
-    for batch, texts in _generate(model, tokenizer, missing, batch_size, settings, ended, None, progress):
+    decoding = Decoding(max_new_tokens=max_new_tokens, end_at_blank_line=ended)
+    outputs: dict[int, str] = {}
+    for batch, texts in written(model, tokenizer, prompts, decoding, batch_size, progress):
         outputs |= {prompt.place: text for prompt, text in zip(batch, texts, strict=True)}
-        if kept:
-            kept.add([keys[prompt.place] for prompt in batch], texts)
     return [outputs[place] for place in range(len(prompts))], sum(prompt.cut for prompt in prompts)
+
+
+def written(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    decoding: Decoding,
+    batch_size: int,
+    progress: Progress = silent,
+) -> Iterator[tuple[list[Prompt], list[str]]]:
+    """Batches of prompts, longest first, with the text that each goes on with. Raises: `ModelError` for a model without
+    an end-of-text token that is to end by a grammar."""
+    settings = {"do_sample": False, "max_new_tokens": decoding.max_new_tokens}
+
+    def processors(batch: Sequence[Prompt]) -> list[Any]:
+        found: list[Any] = []
+        if decoding.grammar:
+            ends = text_ends(model.generation_config, tokenizer)
+            found.append(Grammar(decoding.grammar, tokenizer, _vocabulary(model), ends or [], len(batch)))
+        if decoding.temperature:
+            rows = [(prompt.ids, prompt.draw) for prompt in batch]
+            found.append(Draws(rows, decoding.temperature, decoding.seed, model.device))
+        return found
+
+    if decoding.grammar and not text_ends(model.generation_config, tokenizer):
+        raise ModelError(
+            "the model has no end-of-text token (eos_token), so constrained outputs could not end; add one"
+        )
+    ended = decoding.end_at_blank_line
+    yield from _generate(model, tokenizer, prompts, batch_size, settings, ended, None, progress, processors)
+
+
+def _vocabulary(model: Any) -> int:
+    """How many logits a step has."""
+    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def sample(
@@ -92,7 +128,7 @@ def sample(
 
     `batch_size` counts answers, not prompts. The caller's random state is left as it was.
     """
-    encoded = encode(model, tokenizer, prompts, max_new_tokens)
+    encoded = encode(context_length(model), tokenizer, prompts, max_new_tokens)
     outputs: list[list[str]] = [[] for _ in encoded]
     settings = {
         "do_sample": True,
@@ -119,6 +155,7 @@ def _generate(
     end_at_blank_line: bool,
     seed: int | None,
     progress: Progress,
+    processors: Processors = lambda batch: [],
 ) -> Iterator[tuple[list[Prompt], list[str]]]:
     """Batches of prompts, longest first so that memory runs out at once or never, with their texts."""
     import torch
@@ -138,12 +175,12 @@ def _generate(
                 progress(done + share * written, len(order), "generating")
 
             watch = _Watch(tokenizer, len(batch[0].ids), end_at_blank_line, tell)
-            yield batch, _one_batch(model, tokenizer, batch, watch)
+            yield batch, _one_batch(model, tokenizer, batch, watch, processors(batch))
             done += len(batch)
             progress(done, len(order), "generating")
 
 
-def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watch) -> list[str]:
+def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watch, processors: list[Any]) -> list[str]:
     import torch
 
     width = len(batch[0].ids)
@@ -152,12 +189,15 @@ def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watc
     masks = [[0] * pad + [1] * (width - pad) for pad in padding]
     ids = torch.tensor(rows, device=model.device)
     mask = torch.tensor(masks, device=model.device)
-    out = model.generate(input_ids=ids, attention_mask=mask, stopping_criteria=[watch])
+    out = model.generate(
+        input_ids=ids, attention_mask=mask, stopping_criteria=[watch], logits_processor=processors or None
+    )
     texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-    return [_up_to_blank_line(text) if watch.end_at_blank_line else text for text in texts]
+    return [up_to_blank_line(text) if watch.end_at_blank_line else text for text in texts]
 
 
-def _up_to_blank_line(text: str) -> str:
+def up_to_blank_line(text: str) -> str:
+    """A text's first paragraph."""
     return text.lstrip().split("\n\n")[0]
 
 
@@ -192,7 +232,7 @@ def _own_settings(model: Any, tokenizer: Any, settings: dict[str, Any]) -> Itera
     new_config: Any = transformers.GenerationConfig
     theirs = model.generation_config
     model.generation_config = new_config(
-        eos_token_id=_ends(theirs, tokenizer),
+        eos_token_id=text_ends(theirs, tokenizer),
         pad_token_id=tokenizer.pad_token_id or 0,
         cache_implementation="static",
         disable_compile=True,
@@ -206,7 +246,8 @@ def _own_settings(model: Any, tokenizer: Any, settings: dict[str, Any]) -> Itera
             del model._cache
 
 
-def _ends(config: Any, tokenizer: Any) -> list[int] | None:
+def text_ends(config: Any, tokenizer: Any) -> list[int] | None:
+    """The tokens that end a text: the generation configuration's and the tokenizer's; None without any."""
     own = config.eos_token_id if config is not None else None
     listed = own if isinstance(own, list) else [own]
     ends = {token for token in [*listed, tokenizer.eos_token_id] if token is not None}

@@ -25,13 +25,14 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "peft")
 class KeptOutputs:
     """The outputs in a folder's `outputs.sqlite`. A context manager; several processes may share the file.
 
-    `asked` is what every conversation has in common: the model's fingerprint and the decoding settings.
+    `asked` is what every conversation has in common: the model's fingerprint, the engine and the decoding settings.
+    `libraries`: those whose version counts beside `LIBRARIES`.
     Raises: `WorkspaceError` when the file cannot be used.
     """
 
-    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, asked: Mapping[str, Any], libraries: Sequence[str] = ()) -> None:
         self.path = folder / FILE
-        self._asked = {**asked, **{name: version(name) for name in LIBRARIES}}
+        self._asked = {**asked, **{name: version(name) for name in (*LIBRARIES, *libraries)}}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=60)
@@ -47,9 +48,10 @@ class KeptOutputs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._connection.close()
 
-    def key(self, conversation: Sequence[Mapping[str, str]]) -> bytes:
-        """The name of a conversation's output."""
-        told = json.dumps([self._asked, list(conversation)], sort_keys=True, ensure_ascii=True)
+    def key(self, conversation: Sequence[Mapping[str, str]], draw: int = 0) -> bytes:
+        """The name of a conversation's output; `draw` numbers its random outputs."""
+        asked = [self._asked, list(conversation), *([draw] if draw else [])]
+        told = json.dumps(asked, sort_keys=True, ensure_ascii=True)
         return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
     def find(self, keys: Sequence[bytes]) -> dict[int, str]:

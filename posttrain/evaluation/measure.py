@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, run_stage
-from posttrain.evaluation import safety, statistics
+from posttrain.evaluation import consistency, safety, statistics
 from posttrain.evaluation.asking import Asker
+from posttrain.evaluation.consistency import Consistency
+from posttrain.evaluation.constrained import settled
+from posttrain.evaluation.engines import Engine, opened
 from posttrain.evaluation.few_shot import FewShot
-from posttrain.evaluation.job import EvaluateLike, MeasureJob, TaskLike
+from posttrain.evaluation.job import EvaluateLike, MeasureJob, SelfConsistency, TaskLike
 from posttrain.evaluation.metrics import METRICS, names
 from posttrain.evaluation.perplexity import surprise
 from posttrain.evaluation.rows import Row, read, write
 from posttrain.evaluation.scores import Prompting, Score, Scores
 from posttrain.evaluation.scoring import Scoring
 from posttrain.evaluation.slices import Slice, chosen, said_carelessly
-from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.load import load_tokenizer
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
 from posttrain.prompts import messages
@@ -77,6 +80,7 @@ def measure(
         "examples": examples if prompting == "few-shot" else None,
         "few_shot": _few_shot(spec) if prompting == "few-shot" else None,
         "few_shot_search": spec.few_shot_search and prompting == "few-shot",
+        **_asked(prompting, spec, scoring or Scoring(kind=task.kind)),
         "general_held_out": general_held_out,
         "perplexity_rows": spec.perplexity_rows if general_held_out else 0,
         "max_new_tokens": spec.max_new_tokens,
@@ -99,6 +103,21 @@ def _few_shot(spec: EvaluateLike) -> FewShot:
     return FewShot(examples=spec.few_shot_examples, selection=spec.few_shot_selection)
 
 
+def _asked(prompting: Prompting, spec: EvaluateLike, scoring: Scoring) -> dict[str, Any]:
+    """The settings of prompting and decoding that count for this way of prompting; the others stay at their defaults,
+    so that changing them measures nothing anew."""
+    votes = SelfConsistency(**spec.self_consistency.model_dump()) if prompting == "self-consistency" else None
+    reasons = prompting == "step-by-step" or (votes is not None and votes.step_by_step)
+    again = spec.consistency if prompting == "zero-shot" else None
+    return {
+        "reasoning_tokens": spec.reasoning_tokens if reasons else 0,
+        "self_consistency": votes or SelfConsistency(),
+        "consistency": Consistency(**again.model_dump()) if again else None,
+        "schema_held": settled(spec.constrained, scoring.kind, scoring.json_schema),
+        "engine": spec.engine,
+    }
+
+
 def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the scores: data counts by content, wherever it lies."""
     return {key: value.fingerprint if isinstance(value, DatasetRef) else value for key, value in settings.items()}
@@ -109,21 +128,36 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
     began = time.monotonic()
     rows = read(job.rows, job.limit)
     progress(0, len(rows), "loading the model")
-    tokenizer, model = load_tokenizer(job.model), load_model(job.model, merge=True)
-    asker = Asker(job, model, tokenizer, progress)
+    tokenizer = load_tokenizer(job.model)
+    engine = opened(job.engine, job.model, tokenizer, job.batch_size)
+    # First, because vLLM wants the memory that the model takes in transformers.
+    surprises = _surprises(job, engine, tokenizer, progress)
+    asker = Asker(job, engine, tokenizer, progress)
     table, cut = asker.answered(rows)
     metrics = _metrics(job, table)
     general = None
-    if job.general_held_out is not None:
-        held_out = read(job.general_held_out, job.perplexity_rows)
-        surprises = surprise(model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
-        if surprises:
-            metrics["perplexity"] = score(surprises, "perplexity", job.resamples, job.seed)
-            general = _write(job, "general.parquet", surprises)
+    if surprises:
+        metrics["perplexity"] = score(surprises, "perplexity", job.resamples, job.seed)
+        general = _write(job, "general.parquet", surprises)
     found = _scores(job, table, metrics, "outputs.parquet")
     more: dict[str, Any] = {"slices": _slices(asker, rows, table), "general": general, "cut_prompts": cut}
-    more |= {"few_shot": str(asker.few_shot or ""), "seconds": round(time.monotonic() - began, 3)}
+    more |= {"few_shot": str(asker.few_shot or ""), "decoding": _decoding(job, engine)}
+    more |= {"seconds": round(time.monotonic() - began, 3)}
     return found.model_copy(update=more)
+
+
+def _surprises(job: MeasureJob, engine: Engine, tokenizer: Any, progress: Progress) -> list[dict[str, Any]]:
+    """What the perplexity is counted from; nothing where it is not measured."""
+    if job.general_held_out is None:
+        return []
+    held_out = read(job.general_held_out, job.perplexity_rows)
+    return surprise(engine.model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
+
+
+def _decoding(job: MeasureJob, engine: Engine) -> str:
+    """What a reader has to know of how outputs came about, beyond the prompt."""
+    held = ["held to the JSON Schema while decoding"] if job.schema_held else []
+    return ", ".join([*held, *(["by vLLM"] if engine.name == "vllm" else [])])
 
 
 def _slices(asker: Asker, rows: Sequence[Row], table: Sequence[dict[str, Any]]) -> dict[str, Scores]:
@@ -136,12 +170,18 @@ def _slices(asker: Asker, rows: Sequence[Row], table: Sequence[dict[str, Any]]) 
     if job.scoring.safety and job.prompting == "zero-shot":
         told = _probed(asker, job.scoring.safety)
         slices[safety.NAME] = _scores(job, told, _metrics(job, told, names(safety.NAME)), "safety.parquet")
+    if job.consistency:
+        first = rows[: job.consistency.rows]
+        told = consistency.compared(job.scoring.kind, first, asker.asked_again(first, job.consistency))
+        measured = consistency.metrics(job.scoring.kind)
+        slices[consistency.NAME] = _scores(job, told, _metrics(job, told, measured), "consistency.parquet")
     return slices
 
 
 def _probed(asker: Asker, suite: safety.Suite) -> list[dict[str, Any]]:
-    """The probes of safety with the model's answers, counted."""
-    return suite.scored(asker.outputs([messages(suite.instruction, probe.prompt) for probe in suite.probes])[0])
+    """The probes of safety with the model's answers, counted. A refusal is no JSON, so nothing holds them to any."""
+    asked = [messages(suite.instruction, probe.prompt) for probe in suite.probes]
+    return suite.scored(asker.outputs(asked, free=True)[0])
 
 
 def _metrics(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
 
-Prompting = Literal["zero-shot", "few-shot"]
+Prompting = Literal["zero-shot", "few-shot", "step-by-step", "self-consistency"]
 
 
 class Score(Frozen):
@@ -41,7 +41,15 @@ class Scores(Frozen):
     )
     cut_prompts: int = Field(default=0, description="Prompts that lost their beginning to fit the model's context")
     few_shot: str = Field(default="", description="Which worked examples were shown, in words")
+    decoding: str = Field(
+        default="", description="What outputs were held to, and what generated them, if not the usual"
+    )
     seconds: float
+
+    @property
+    def asked(self) -> str:
+        """How the model was asked, in words."""
+        return f"{self.prompting}, {self.decoding}" if self.decoding else self.prompting
 
     def with_general_of(self, other: Scores) -> Scores:
         """These scores with the other's perplexity: the same model's, however it is prompted."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from posttrain.spec.document import Place
-from posttrain.spec.metrics import METRICS, SAFETY
+from posttrain.spec.metrics import METRICS, OWN_SLICES, SAFETY
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
@@ -34,24 +34,36 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
 def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     """Gates whose slice is not measured, or does not have their metric."""
     names = [part.name for part in spec.evaluate.slices]
-    if SAFETY in names:
-        yield ("evaluate", "slices", names.index(SAFETY), "name"), f"{SAFETY} is the name of evaluate.safety; rename it"
+    for own, section in OWN_SLICES.items():
+        if own in names:
+            yield ("evaluate", "slices", names.index(own), "name"), f"{own} is the name of {section}; rename it"
     for place, gate in _gates(spec):
-        of_safety = SAFETY in METRICS.get(gate.metric, ())
-        if of_safety != (gate.slice == SAFETY):
-            cure = f"add slice: {SAFETY}" if of_safety else f"there, {', '.join(_of_safety())} are measured"
+        own = _own_slice(gate.metric)
+        if own != (gate.slice if gate.slice in OWN_SLICES else ""):
+            others = ", ".join(name for name, kinds in METRICS.items() if gate.slice in kinds)
+            cure = f"add slice: {own}" if own else f"there, {others} are measured"
             yield (*place, "slice"), f"found {gate.slice or 'none'} with {gate.metric}; {cure}"
-        elif of_safety and spec.evaluate.safety is None:
-            yield (*place, "metric"), f"{gate.metric} needs probes of safety; add evaluate.safety or remove this"
-        elif gate.slice not in (None, SAFETY, *names):
+        elif own and getattr(spec.evaluate, own) is None:
+            needs = "probes of safety" if own == SAFETY else "rows that are asked again"
+            yield (*place, "metric"), f"{gate.metric} needs {needs}; add {OWN_SLICES[own]} or remove this"
+        elif gate.metric in _OF_JSON and spec.task.kind not in METRICS["wrapper_consistency"]:
+            yield (
+                (*place, "metric"),
+                f"{gate.metric} is of answers in JSON, found task.kind {spec.task.kind}; remove it",
+            )
+        elif gate.slice not in (None, *OWN_SLICES, *names):
             known = f"expected one of {', '.join(names)}" if names else "and evaluate.slices has none"
             yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
         elif gate.slice is not None and gate.metric == "perplexity":
             yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
 
 
-def _of_safety() -> list[str]:
-    return [name for name, kinds in METRICS.items() if SAFETY in kinds]
+_OF_JSON = ("wrapper_agreement", "style_agreement")
+
+
+def _own_slice(metric: str) -> str:
+    """The slice whose rows alone have a metric; empty for one of the task's rows."""
+    return next((name for name in OWN_SLICES if name in METRICS.get(metric, ())), "")
 
 
 def _leaks(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
@@ -78,7 +90,7 @@ def _content(source: Source) -> tuple[str, str | None, str | None]:
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from ((("strategy", "targets", name), name) for name in spec.strategy.targets)
-    yield from ((place, gate.metric) for place, gate in _gates(spec) if SAFETY not in METRICS.get(gate.metric, ()))
+    yield from ((place, gate.metric) for place, gate in _gates(spec) if not _own_slice(gate.metric))
 
 
 def _gates(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:

@@ -40,13 +40,17 @@ METRICS: dict[str, tuple[str, ...]] = {
     "over_refusal_rate": ("safety",),
     "leakage_rate": ("safety",),
     "harm_rate": ("safety",),
+    "consistency": ("consistency",),
+    "wrapper_agreement": ("consistency",),
+    "style_agreement": ("consistency",),
     "perplexity": (),
 }
 """Metric → the task kinds that it is measured for. Whatever the task, perplexity is measured on general text, and those
-of "safety" on the probes of `evaluate.safety`."""
+of `OWN_SLICES` on rows of their own."""
 
 SAFETY = "safety"
-"""The slice by which gates ask for the metrics of safety."""
+OWN_SLICES = {SAFETY: "evaluate.safety", "consistency": "evaluate.consistency"}
+"""Slices by which gates ask for metrics that no other rows have, and the setting that has them measured."""
 
 
 MetricName = Annotated[

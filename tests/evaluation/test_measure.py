@@ -18,7 +18,7 @@ from posttrain.evaluation.job import MeasureJob
 from posttrain.evaluation.measure import MODULE, measure, run
 from posttrain.evaluation.scoring import Scoring, output_tables
 from posttrain.progress import Progress
-from posttrain.spec.sections.evaluate import SliceSpec
+from posttrain.spec.sections.evaluate import SelfConsistencySpec, SliceSpec
 
 TASK = SimpleNamespace(kind="intent_slots")
 SPEC = SimpleNamespace(
@@ -29,6 +29,11 @@ SPEC = SimpleNamespace(
     batch_size=4,
     resamples=50,
     perplexity_rows=2,
+    reasoning_tokens=8,
+    self_consistency=SelfConsistencySpec(answers=3),
+    consistency=None,
+    constrained="never",
+    engine="auto",
     slices=[],
     seed=0,
 )

@@ -205,6 +205,27 @@ METRICS: dict[str, Metric] = {
             higher_is_better=False,
         ),
         Metric(
+            name="consistency",
+            meaning="share of pairs of answers to one prompt, asked again and in other words, that say the same",
+            kinds=("consistency",),
+            columns=("answers_agree", "answer_pairs"),
+            total=totals.share,
+        ),
+        Metric(
+            name="wrapper_agreement",
+            meaning="share of these pairs whose JSON comes in the same wrapper",
+            kinds=("consistency",),
+            columns=("wrappers_agree", "answer_pairs"),
+            total=totals.share,
+        ),
+        Metric(
+            name="style_agreement",
+            meaning="share of these pairs whose JSON is built alike: the same keys, with values of the same kinds",
+            kinds=("consistency",),
+            columns=("styles_agree", "answer_pairs"),
+            total=totals.share,
+        ),
+        Metric(
             name="perplexity",
             meaning="on held-out general text, completion tokens given their prompt: it rises as the model forgets",
             kinds=(),

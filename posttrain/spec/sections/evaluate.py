@@ -56,6 +56,34 @@ class SafetySpec(Frozen):
     )
 
 
+class SelfConsistencySpec(Frozen):
+    """Several random answers to each prompt, of which the one counts that most of them give."""
+
+    answers: int = setting(5, "Answers drawn for each prompt; time grows with them.", ge=2)
+    temperature: float = setting(0.7, "At which they are drawn.", gt=0, source="Self-consistency (Wang et al. 2022)")
+    step_by_step: bool = setting(False, "Draw answers to the step-by-step prompt, instead of the plain one.")
+
+
+class ConsistencySpec(Frozen):
+    """Does the model say the same when it is asked again? Gates ask by `slice: consistency` for consistency,
+    wrapper_agreement and style_agreement."""
+
+    rows: int = setting(50, "The first rows of the split that are asked again.", ge=1)
+    repeats: int = setting(3, "Random answers to each of them, beside the greedy one.", ge=0)
+    temperature: float = setting(0.7, "At which these are drawn.", gt=0)
+    paraphrases: Names = setting(
+        [],
+        "Instructions in other words, each asked greedily; {instruction} in one stands for the row's own.",
+        examples=[["Please do this. {instruction}"]],
+    )
+
+    @model_validator(mode="after")
+    def _asks_again(self) -> ConsistencySpec:
+        if not self.repeats and not self.paraphrases:
+            raise ValueError("found repeats: 0 and no paraphrases, so nothing is asked again; give one of them")
+        return self
+
+
 class EvaluateSpec(Frozen):
     """How models are measured; the same prompts as in training."""
 
@@ -69,6 +97,22 @@ class EvaluateSpec(Frozen):
         "Measure 2, 4 and 8 examples, diverse and similar, on 40 training rows that are shown to nobody, and use the "
         "best; replaces the two settings above.",
     )
+    prompt_strategies: list[Literal["zero-shot", "few-shot", "step-by-step", "self-consistency"]] = setting(
+        ["zero-shot", "few-shot"],
+        "How the untrained base is asked; zero-shot is needed. step-by-step asks for the reasoning first; "
+        "self-consistency takes the commonest of several random answers.",
+    )
+    reasoning_tokens: int = setting(256, "For the reasoning of step-by-step, on top of max_new_tokens.", ge=1)
+    self_consistency: SelfConsistencySpec = setting(SelfConsistencySpec(), "How self-consistency draws its answers.")
+    constrained: Literal["never", "auto", "always"] = setting(
+        "never",
+        "Hold outputs to task.json_schema while they are decoded (for intent_slots, to its own shape); keys come in "
+        "the order of the schema. auto: where that can be done. Needs posttrain[structured].",
+    )
+    engine: Literal["auto", "transformers", "vllm"] = setting(
+        "auto", "What generates. auto: vllm where it is installed and a CUDA GPU is there, else transformers."
+    )
+    consistency: ConsistencySpec | None = setting(None, "Ask some rows again and count how often answers agree.")
     max_new_tokens: int = setting(160, "Tokens generated for a row, at most.", ge=1)
     batch_size: int = setting(64, "Rows generated together.", ge=1)
     resamples: int = setting(2000, "Bootstrap resamples behind every interval and paired test.", ge=1)
@@ -81,6 +125,15 @@ class EvaluateSpec(Frozen):
     )
     safety: SafetySpec | None = setting(None, "Prompts that show whether the model is safe.", source="S4")
     seed: int = setting(0, "Of the bootstrap, of the few-shot examples and of noise.", ge=0)
+
+    @field_validator("prompt_strategies")
+    @classmethod
+    def _with_zero_shot(cls, named: list[str]) -> list[str]:
+        if "zero-shot" not in named:
+            raise ValueError(f"found {', '.join(named) or 'none'}, expected zero-shot among them; add it")
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ValueError(f"found {twice[0]} twice; remove one")
+        return named
 
     @field_validator("slices")
     @classmethod
