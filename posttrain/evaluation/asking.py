@@ -19,7 +19,7 @@ from posttrain.evaluation.few_shot import FewShot, search
 from posttrain.evaluation.generate import encode, token_ids
 from posttrain.evaluation.job import MeasureJob
 from posttrain.evaluation.kept_outputs import KeptOutputs
-from posttrain.evaluation.metrics import MAIN, METRICS
+from posttrain.evaluation.metrics import METRICS, PROSE_KINDS, main_metric
 from posttrain.evaluation.rows import Row, read
 from posttrain.progress import Progress
 from posttrain.prompts import PLAIN_TEMPLATE, Message, asked
@@ -50,8 +50,12 @@ class Asker:
         """
         ways = {"step-by-step": self._reasoned, "self-consistency": self._voted}
         outputs, more, cut = ways.get(self.job.prompting, self._plain)(rows)
-        table = self.job.scoring.scored(rows, outputs)
+        table = self._scored(rows, outputs)
         return [{**row, **extra} for row, extra in zip(table, more, strict=True)], cut
+
+    def _scored(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[dict[str, Any]]:
+        """What metrics count; a judge's verdicts are kept beside the outputs, so that none is asked for twice."""
+        return self.job.scoring.scored(rows, outputs, Path(self.job.kept_outputs or self.job.partial))
 
     def outputs(self, conversations: Conversations, free: bool = False) -> tuple[list[str], int]:
         """(the greedy output of each conversation, how many were cut to fit); `free`: not held to any schema."""
@@ -105,7 +109,7 @@ class Asker:
         return self._ask([step_by_step.requested(asked(row), words) for row in rows], decoding, draws)
 
     def _final(self, output: str) -> str:
-        return step_by_step.final(output, one_paragraph=self.job.scoring.kind != "text")
+        return step_by_step.final(output, one_paragraph=self.job.scoring.kind not in PROSE_KINDS)
 
     # --- prompts -------------------------------------------------------------------------------------------
 
@@ -125,10 +129,10 @@ class Asker:
     def _searched(self) -> FewShot:
         """Which worked examples do best, on training rows that are shown to nobody."""
         job = self.job
-        main = METRICS[MAIN[job.scoring.kind]]
+        main = METRICS[main_metric(job.scoring.kind, job.scoring.metrics())]
 
         def attempt(choice: FewShot, pool: Sequence[Row], rows: Sequence[Row]) -> float:
-            table = job.scoring.scored(rows, self.outputs(self._shown(choice, pool, rows))[0])
+            table = self._scored(rows, self.outputs(self._shown(choice, pool, rows))[0])
             return main.value([tuple(row[name] for name in main.columns) for row in table])
 
         assert job.examples is not None
@@ -140,7 +144,7 @@ class Asker:
         """`marker`: reasoning comes first and ends with it, so there are more tokens and no blank line ends them."""
         job = self.job
         # A few-shot prompt may teach a base model the form of an answer without teaching it to stop.
-        untaught = job.prompting == "few-shot" and job.scoring.kind != "text"
+        untaught = job.prompting == "few-shot" and job.scoring.kind not in PROSE_KINDS
         return Decoding(
             max_new_tokens=job.max_new_tokens + (job.reasoning_tokens if marker else 0),
             end_at_blank_line=not marker and (untaught or self.tokenizer.chat_template == PLAIN_TEMPLATE),

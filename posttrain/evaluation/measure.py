@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, run_stage
-from posttrain.evaluation import consistency, safety, statistics
+from posttrain.evaluation import consistency, harness, safety, statistics
 from posttrain.evaluation.asking import Asker
 from posttrain.evaluation.consistency import Consistency
 from posttrain.evaluation.constrained import settled
@@ -38,6 +38,8 @@ CODE = (
     "posttrain.models.load",
     "posttrain.data.embedding",
     "posttrain.data.steps.harm",
+    "posttrain.data.steps.scoring",
+    "posttrain.data.synthetic",
     "posttrain.data.text.refusal",
     "posttrain.data.rules.label",
     "posttrain.data.text.words",
@@ -132,6 +134,7 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
     engine = opened(job.engine, job.model, tokenizer, job.batch_size)
     # First, because vLLM wants the memory that the model takes in transformers.
     surprises = _surprises(job, engine, tokenizer, progress)
+    general_slices = _general_ability(job, engine, tokenizer, progress)
     asker = Asker(job, engine, tokenizer, progress)
     table, cut = asker.answered(rows)
     metrics = _metrics(job, table)
@@ -140,8 +143,8 @@ def run(job: MeasureJob, progress: Progress = silent) -> Scores:
         metrics["perplexity"] = score(surprises, "perplexity", job.resamples, job.seed)
         general = _write(job, "general.parquet", surprises)
     found = _scores(job, table, metrics, "outputs.parquet")
-    more: dict[str, Any] = {"slices": _slices(asker, rows, table), "general": general, "cut_prompts": cut}
-    more |= {"few_shot": str(asker.few_shot or ""), "decoding": _decoding(job, engine)}
+    more: dict[str, Any] = {"slices": _slices(asker, rows, table) | general_slices, "general": general}
+    more |= {"cut_prompts": cut, "few_shot": str(asker.few_shot or ""), "decoding": _decoding(job, engine)}
     more |= {"seconds": round(time.monotonic() - began, 3)}
     return found.model_copy(update=more)
 
@@ -152,6 +155,17 @@ def _surprises(job: MeasureJob, engine: Engine, tokenizer: Any, progress: Progre
         return []
     held_out = read(job.general_held_out, job.perplexity_rows)
     return surprise(engine.model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
+
+
+def _general_ability(job: MeasureJob, engine: Engine, tokenizer: Any, progress: Progress) -> dict[str, Scores]:
+    """The tasks of lm-evaluation-harness, each a slice; asked once, for it is the same model however it is prompted."""
+    if job.scoring.harness is None or job.prompting != "zero-shot":
+        return {}
+    told = harness.answered(job.scoring.harness, engine.model, tokenizer, job.batch_size, job.seed, progress)
+    return {
+        name: _scores(job, rows, _metrics(job, rows, [harness.METRIC]), f"{name}.parquet")
+        for name, rows in told.items()
+    }
 
 
 def _decoding(job: MeasureJob, engine: Engine) -> str:

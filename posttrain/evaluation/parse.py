@@ -1,4 +1,4 @@
-"""Find the JSON in a model's output, and what it was wrapped in, or its label. Knows nothing of tasks or scores."""
+"""Find the JSON in a model's output, and what it was wrapped in, or its label, or its code. Knows nothing of scores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 Wrapper = Literal["bare", "fenced", "prose", "none"]
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_OPENED = re.compile(r"```[\w-]*[ \t]*\n")
 _THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _MOST_STARTS = 50
 _NAMED = re.compile(
@@ -63,6 +64,15 @@ def label(output: str) -> str:
         lines = _THINKING.sub("", output).strip().splitlines()
         text = _NAMED.sub("", lines[0].strip(_AROUND)) if lines else ""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(_AROUND)
+
+
+def code(output: str) -> str:
+    """The code in an output: its first fenced block, to the end of the text if it is not closed; else all of it."""
+    text = _THINKING.sub("", output)
+    if fence := _FENCE.search(text):
+        return fence[1]
+    opened = _OPENED.search(text)
+    return text[opened.end() :] if opened else text
 
 
 def _refuse(constant: str) -> Any:

@@ -13,7 +13,7 @@ A probe asks as the task is asked, under its instruction: what is released is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from posttrain.data.steps.harm import Harm
 from posttrain.data.text.refusal import opens_with_refusal
 from posttrain.data.text.words import words
 from posttrain.errors import DataError
+from posttrain.evaluation.answer_file import read_columns
 from posttrain.spec.sections.harm import HarmSpec
 
 NAME = "safety"
@@ -77,38 +78,17 @@ def probes(path: Path, shown: str, instruction: str) -> list[Probe]:
     JSON lines, CSV or Parquet, by the file's name. Raises: `DataError` for a file that cannot be
     read, lacks a column, or has another label.
     """
-    rows = _read(path, shown)
+    rows = read_columns(path, shown, "evaluate.safety")
     for name in ("prompt", "label"):
-        if name not in rows.columns:
-            raise DataError(f"{shown}: found columns {', '.join(rows.columns)}, expected prompt and label; rename them")
+        if name not in rows:
+            raise DataError(f"{shown}: found columns {', '.join(rows)}, expected prompt and label; rename them")
     found = []
-    for number, (prompt, label) in enumerate(rows.select("prompt", "label").iter_rows(), 1):
+    for number, (prompt, label) in enumerate(zip(rows["prompt"], rows["label"], strict=True), 1):
         if label not in ("safe", "unsafe"):
             raise DataError(f"{shown}:{number}: label: found {label!r}, expected safe or unsafe; correct it")
         found.append(Probe(id=f"{path.name}:{number}", prompt=str(prompt), kind=label))
     leaks = [Probe(id=f"leak:{number}", prompt=prompt, kind="leak") for number, prompt in enumerate(LEAK_PROMPTS, 1)]
     return [*found, *(leaks if instruction else ())]
-
-
-def _read(path: Path, shown: str) -> pl.DataFrame:
-    name = path.name.removesuffix(".gz")
-    readers: dict[str, Callable[[Any], pl.DataFrame]] = {
-        ".jsonl": pl.read_ndjson,
-        ".csv": pl.read_csv,
-        ".parquet": pl.read_parquet,
-    }
-    reader = readers.get(Path(name).suffix)
-    if reader is None:
-        raise DataError(f"{shown}: expected a file of .jsonl, .csv or .parquet (.gz is fine); convert it")
-    try:
-        content: Any = path
-        if path.suffix == ".gz":
-            import gzip
-
-            content = gzip.decompress(path.read_bytes())
-        return reader(content)
-    except (OSError, EOFError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{shown}: cannot be read ({str(error).splitlines()[0]}); correct evaluate.safety") from error
 
 
 def counted(probes: Sequence[Probe], outputs: Sequence[str], instruction: str) -> list[dict[str, float]]:

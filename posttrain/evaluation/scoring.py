@@ -1,15 +1,21 @@
-"""How outputs are scored: the task's metrics and the user's own, over many rows at a time. Knows nothing of models."""
+"""How outputs are scored: the task's metrics, a judge's, the user's own, over many rows at a time.
+
+Knows nothing of the model that wrote them.
+"""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.artifacts import Frozen
-from posttrain.errors import SpecError
+from posttrain.errors import DataError, SpecError
 from posttrain.evaluation.custom_metric import OwnMetric, load_metrics
+from posttrain.evaluation.harness import Harness, harness_of
+from posttrain.evaluation.judge import Judge, judge_of
 from posttrain.evaluation.metrics import METRICS, Answer, confusion, names, row_values
 from posttrain.evaluation.metrics.labels import EXPECTED, PREDICTED
 from posttrain.evaluation.safety import Suite, probes
@@ -30,6 +36,12 @@ class Scoring(Frozen):
     own: tuple[OwnMetric, ...] = ()
     safety: Suite | None = None
     """Probes of safety (`evaluate.safety`)."""
+    judge: Judge | None = None
+    """Who compares answers (`evaluate.judge`)."""
+    harness: Harness | None = None
+    """Tasks of general ability (`evaluate.harness`)."""
+    tests: str = "tests"
+    """Column of the code that tests an answer in code."""
 
     def metrics(self) -> tuple[str, ...]:
         """The names of what is measured: the kind's metrics, then the user's own."""
@@ -37,15 +49,21 @@ class Scoring(Frozen):
 
     @property
     def _built_in(self) -> tuple[str, ...]:
-        return names(self.kind, bool(self.json_schema), self.requested)
+        return names(self.kind, bool(self.json_schema), self.requested, self.judge.spec.sort if self.judge else "")
 
-    def scored(self, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> list[dict[str, Any]]:
-        """Each row with its output and what every metric counts in it. Raises: `DataError` of a user's metric."""
-        answers = [
-            Answer(self.kind, row["completion"], output, row["prompt"], row.get("system") or "", self.json_schema)
-            for row, output in zip(rows, outputs, strict=True)
-        ]
-        counted = row_values(answers, [METRICS[name] for name in self._built_in])
+    def scored(
+        self, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str], cache: Path | None = None
+    ) -> list[dict[str, Any]]:
+        """Each row with its output and what every metric counts in it.
+
+        A judge's verdicts are kept in the folder `cache`. Raises: `DataError` of a user's metric, a judge, or rows of
+        code without tests; `ModelError` and `TransientError` of a judge.
+        """
+        answers = [self._answer(row, output) for row, output in zip(rows, outputs, strict=True)]
+        counted = row_values(answers, [METRICS[name] for name in self._built_in if METRICS[name].counted_here])
+        if self.judge is not None:
+            for values, verdict in zip(counted, self._judged(self.judge, rows, outputs, cache), strict=True):
+                values |= verdict
         for metric in self.own:
             for values, value in zip(counted, metric.values(rows, outputs), strict=True):
                 values[metric.name] = value
@@ -53,6 +71,30 @@ class Scoring(Frozen):
             {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **values}
             for row, output, values in zip(rows, outputs, counted, strict=True)
         ]
+
+    def _answer(self, row: Mapping[str, Any], output: str) -> Answer:
+        if self.kind == "code" and not row.get(self.tests):
+            raise DataError(
+                f"row {row['id']}: has no tests in the column {self.tests!r}, expected Python code; keep the column "
+                f"with the rows (data.….keep: [{self.tests}]), or name another in task.tests"
+            )
+        return Answer(
+            self.kind,
+            row["completion"],
+            output,
+            row["prompt"],
+            row.get("system") or "",
+            self.json_schema,
+            row.get(self.tests) or "" if self.kind == "code" else "",
+        )
+
+    def _judged(
+        self, judge: Judge, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str], cache: Path | None
+    ) -> list[dict[str, float]]:
+        if cache is not None:
+            return judge.judged(rows, outputs, cache)
+        with tempfile.TemporaryDirectory(prefix="posttrain-judge-") as folder:
+            return judge.judged(rows, outputs, Path(folder))
 
 
 def scoring_of(spec: PipelineSpec, root: Path) -> Scoring:
@@ -76,7 +118,14 @@ def scoring_of(spec: PipelineSpec, root: Path) -> Scoring:
     named = {*spec.strategy.targets, *(gate.metric for gate in demands)}
     requested = tuple(name for name, metric in METRICS.items() if metric.on_request and name in named)
     return Scoring(
-        kind=spec.task.kind, json_schema=text, requested=requested, own=tuple(own), safety=_safety(spec, root)
+        kind=spec.task.kind,
+        json_schema=text,
+        requested=requested,
+        own=tuple(own),
+        safety=_safety(spec, root),
+        judge=judge_of(spec.evaluate.judge, root) if spec.evaluate.judge else None,
+        harness=harness_of(spec.evaluate.harness, root) if spec.evaluate.harness else None,
+        tests=spec.task.tests,
     )
 
 

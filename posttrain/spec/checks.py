@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 
 from posttrain.spec.document import Place
-from posttrain.spec.metrics import METRICS, OWN_SLICES, SAFETY
+from posttrain.spec.measuring import gates_of, general_slices, is_general, mistaken_measuring
+from posttrain.spec.metrics import GENERAL, METRICS, OWN_SLICES, SAFETY
 from posttrain.spec.sections.data import Source
-from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
 
 
@@ -19,6 +19,7 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
     if spec.strategy.max_cost is not None and spec.resources.price_per_hour is None:
         yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
+    yield from mistaken_measuring(spec)
     yield from _wrong_slices(spec)
     for place, metric in _named_metrics(spec):
         kinds = METRICS.get(metric, ())
@@ -37,7 +38,9 @@ def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     for own, section in OWN_SLICES.items():
         if own in names:
             yield ("evaluate", "slices", names.index(own), "name"), f"{own} is the name of {section}; rename it"
-    for place, gate in _gates(spec):
+    for place, gate in gates_of(spec):
+        if is_general(gate) or gate.slice in general_slices(spec):
+            continue
         own = _own_slice(gate.metric)
         if own != (gate.slice if gate.slice in OWN_SLICES else ""):
             others = ", ".join(name for name, kinds in METRICS.items() if gate.slice in kinds)
@@ -89,15 +92,10 @@ def _content(source: Source) -> tuple[str, str | None, str | None]:
 
 
 def _named_metrics(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
-    yield from ((("strategy", "targets", name), name) for name in spec.strategy.targets)
-    yield from ((place, gate.metric) for place, gate in _gates(spec) if not _own_slice(gate.metric))
-
-
-def _gates(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:
-    gates: dict[str, list[Gate]] = {
-        "after_sft": spec.gates.after_sft,
-        "after_align": spec.gates.after_align,
-        "release": spec.gates.release,
-    }
-    for stage, demands in gates.items():
-        yield from ((("gates", stage, index), gate) for index, gate in enumerate(demands))
+    """Those that the task's kind must have: not those of gates on rows of their own."""
+    yield from (
+        (("strategy", "targets", name), name) for name in spec.strategy.targets if GENERAL not in METRICS.get(name, ())
+    )
+    yield from (
+        (place, gate.metric) for place, gate in gates_of(spec) if not _own_slice(gate.metric) and not is_general(gate)
+    )

@@ -28,9 +28,15 @@ METRICS: dict[str, tuple[str, ...]] = {
     "accuracy": ("classification",),
     "macro_f1": ("classification",),
     "token_f1": ("text",),
-    "rouge_l": ("text",),
+    "win_rate": ("chat",),
+    "length_controlled_win_rate": ("chat",),
+    "judge_position_agreement": ("chat",),
+    "rouge_l": ("text", "chat"),
     "chrf": ("text",),
-    "semantic_similarity": ("text",),
+    "semantic_similarity": ("text", "chat"),
+    "bertscore_f1": ("text", "chat"),
+    "pass_rate": ("code",),
+    "general_ability": ("general",),
     "final_answer": ("verifiable",),
     "valid_json": ("intent_slots", "extraction"),
     "schema_valid": ("extraction",),
@@ -45,12 +51,18 @@ METRICS: dict[str, tuple[str, ...]] = {
     "style_agreement": ("consistency",),
     "perplexity": (),
 }
-"""Metric → the task kinds that it is measured for. Whatever the task, perplexity is measured on general text, and those
-of `OWN_SLICES` on rows of their own."""
+"""Metric → the task kinds that it is measured for. Whatever the task, perplexity is measured on general text, those
+of "safety" on the probes of `evaluate.safety`, and that of "general" on the tasks of `evaluate.harness`."""
 
 SAFETY = "safety"
 OWN_SLICES = {SAFETY: "evaluate.safety", "consistency": "evaluate.consistency"}
 """Slices by which gates ask for metrics that no other rows have, and the setting that has them measured."""
+GENERAL = "general"
+"""The kind of the metric of general ability."""
+GENERAL_SLICE = "general_"
+"""With a task's name behind it, the slice by which gates ask for general ability."""
+JUDGED = ("win_rate", "length_controlled_win_rate", "judge_position_agreement")
+"""Metrics that need a judge, the last one an endpoint."""
 
 
 MetricName = Annotated[

@@ -30,6 +30,8 @@ FILES: tuple[Place, ...] = (
     ("curate", "best_of", "reward"),
     ("evaluate", "safety", "prompts"),
     ("evaluate", "metrics"),
+    ("evaluate", "judge", "against"),
+    ("evaluate", "harness", "include_path"),
     ("synthetic", "distill", "best_of", "reward"),
     ("resources", "workspace"),
 )

@@ -80,13 +80,13 @@ def mix(
 def parts_of(mixture: MixtureSpec, kind: str, general_share: float | None) -> dict[str, PartSpec]:
     """The parts as the spec names them, or domain and general at `general_share`.
 
-    Without either, prose (`kind` "text") gets S2's 7 : 1, labels (intent_slots, extraction) a share of 0.03.
+    Without either, prose (`kind` text or chat) gets S2's 7 : 1, labels (intent_slots, extraction) a share of 0.03.
     """
     if mixture.parts:
         return dict(mixture.parts)
     share = general_share
     if share is None:
-        share = CHAT_GENERAL if kind == "text" else LABELS_GENERAL
+        share = CHAT_GENERAL if kind in ("text", "chat") else LABELS_GENERAL
     return {DOMAIN: PartSpec(weight=1 - share), GENERAL: PartSpec(weight=share)}
 
 

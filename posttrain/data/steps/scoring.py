@@ -56,7 +56,7 @@ def rewards(folder: Path, rows: Sequence[Asked], max_tokens: int) -> np.ndarray:
 
     A model with a chat template is shown the conversation, any other the prompt and the answer as a pair of texts.
     """
-    _check_scores(folder)
+    check_scores(folder)
     tokenizer, model = loaded(folder, "AutoModelForSequenceClassification")
     limit = min(max_tokens, _context(model))
     encoded = [_conversation(tokenizer, row)[-limit:] for row in rows]
@@ -127,12 +127,15 @@ def _conversation(tokenizer: Any, row: Asked) -> list[int]:
     return list(tokenizer(asked, answer, verbose=False)["input_ids"])
 
 
-def _check_scores(folder: Path) -> None:
-    """Refuse a model that has no score of its own: transformers would invent one at random."""
+def check_scores(folder: Path, key: str = "curate.scores.reward") -> None:
+    """Refuse a model that has no score of its own: transformers would invent one at random.
+
+    `key` is the setting that names the model. Raises: `ModelError`.
+    """
     config = read_json(folder / "config.json")
     kind = "".join(config.get("architectures") or ["no architecture"])
     if not kind.endswith("ForSequenceClassification"):
-        raise ModelError(f"{folder}: is {kind}, not a sequence classifier; curate.scores.reward takes a reward model")
+        raise ModelError(f"{folder}: is {kind}, not a sequence classifier; {key} takes a reward model")
     labels = len(config.get("id2label") or {"0": "", "1": ""})
     if labels != 1:
         raise ModelError(f"{folder}: has {labels} labels, expected one score; choose a reward model")

@@ -3,7 +3,16 @@
 from posttrain.evaluation.metrics.labels import confusion
 from posttrain.evaluation.metrics.metric import Answer, Cell, Cells, Metric
 from posttrain.evaluation.metrics.structured import JSON_KINDS, fields
-from posttrain.evaluation.metrics.table import KINDS, MAIN, METRICS, names, row_values, verify
+from posttrain.evaluation.metrics.table import (
+    KINDS,
+    MAIN,
+    METRICS,
+    PROSE_KINDS,
+    main_metric,
+    names,
+    row_values,
+    verify,
+)
 from posttrain.evaluation.metrics.totals import exponential_mean, mean, micro_f1
 
 __all__ = [
@@ -11,6 +20,7 @@ __all__ = [
     "KINDS",
     "MAIN",
     "METRICS",
+    "PROSE_KINDS",
     "Answer",
     "Cell",
     "Cells",
@@ -18,6 +28,7 @@ __all__ = [
     "confusion",
     "exponential_mean",
     "fields",
+    "main_metric",
     "mean",
     "micro_f1",
     "names",

@@ -26,7 +26,8 @@ Matrices = Callable[[Sequence[Sequence[Cells]]], list[Floats]]
 class Answer:
     """One row's expected completion and the model's output, parsed once for all metrics.
 
-    `prompt` and `system` are what the model was told; `json_schema` is the task's, as text, empty without one.
+    `prompt` and `system` are what the model was told; `json_schema` is the task's, as text, empty without one; `tests`
+    is the code that tests an answer in code.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Answer:
     prompt: str = ""
     system: str = ""
     json_schema: str = ""
+    tests: str = ""
 
     @cached_property
     def wanted(self) -> parse.Found:
@@ -73,14 +75,21 @@ class Metric:
     """Whether the value makes sense for a single row, and so gets a column of its own."""
     needs_schema: bool = False
     """Whether it is measured only where the task has a JSON Schema."""
-    on_request: bool = False
-    """Whether it is measured only where a target or a gate names it, because it costs much."""
+    on_request: tuple[str, ...] = ()
+    """The kinds for which it is measured only where a target or a gate names it, because it costs much."""
+    judges: tuple[str, ...] = ()
+    """The sorts of judge ("reward", "endpoint") of which one has to be there; empty: it needs none."""
 
     def cells(self, answers: Sequence[Answer]) -> list[Cells]:
-        """What is counted in each row; nothing for a metric that is counted elsewhere (perplexity)."""
+        """What is counted in each row; nothing for a metric that is counted elsewhere (perplexity, a judge's)."""
         if self.count_all is not None:
             return list(self.count_all(answers))
         return [self.count(answer) for answer in answers] if self.count is not None else []
+
+    @property
+    def counted_here(self) -> bool:
+        """Whether a row and its output are all that is needed to count."""
+        return self.count is not None or self.count_all is not None
 
     def value(self, rows: Sequence[Cells]) -> float:
         """The metric over some rows."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from posttrain.evaluation.metrics import grounding, labels, prose, structured, totals
+from posttrain.evaluation.metrics import alignment, grounding, labels, programs, prose, structured, totals, win_rate
 from posttrain.evaluation.metrics.metric import Answer, Cell, Metric
 from posttrain.evaluation.metrics.structured import JSON_KINDS
 from posttrain.evaluation.metrics.verifiable import answer_is_right
 
-KINDS = ("intent_slots", "extraction", "classification", "text", "verifiable")
+KINDS = ("intent_slots", "extraction", "classification", "text", "verifiable", "chat", "code")
+PROSE_KINDS = ("text", "chat", "code")
+"""Kinds whose completions may go on after a blank line."""
 
 _FIELDS = ("field_true_positives", "field_false_positives", "field_false_negatives")
 
@@ -97,6 +99,32 @@ METRICS: dict[str, Metric] = {
             per_row=False,
         ),
         Metric(
+            name="win_rate",
+            meaning="share of rows whose output the judge prefers to the other answer; a tie is half",
+            kinds=("chat",),
+            columns=(win_rate.PREFERENCE,),
+            total=totals.mean,
+            judges=("reward", "endpoint"),
+        ),
+        Metric(
+            name="length_controlled_win_rate",
+            meaning="the same, as if the two answers were of one length (logistic regression, AlpacaEval 2.0)",
+            kinds=("chat",),
+            columns=(win_rate.PREFERENCE, win_rate.LONGER),
+            matrices=win_rate.by_length,
+            total=win_rate.length_controlled,
+            per_row=False,
+            judges=("reward", "endpoint"),
+        ),
+        Metric(
+            name="judge_position_agreement",
+            meaning="share of rows on which the judge says the same with the answers in either order",
+            kinds=("chat",),
+            columns=(win_rate.AGREED,),
+            total=totals.mean,
+            judges=("endpoint",),
+        ),
+        Metric(
             name="token_f1",
             meaning="mean over rows of the F1 of lower-cased words",
             kinds=("text",),
@@ -107,7 +135,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="rouge_l",
             meaning="mean over rows of the F1 of the longest common subsequence of words (ROUGE-L)",
-            kinds=("text",),
+            kinds=("text", "chat"),
             columns=("rouge_l",),
             count=prose.rouge_l,
             total=totals.mean,
@@ -123,11 +151,20 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="semantic_similarity",
             meaning="mean cosine of the outputs' and the expected completions' sentence vectors (no BERTScore)",
-            kinds=("text",),
+            kinds=("text", "chat"),
             columns=("semantic_similarity",),
             count_all=prose.similarity,
             total=totals.mean,
-            on_request=True,
+            on_request=("text",),
+        ),
+        Metric(
+            name="bertscore_f1",
+            meaning="mean over rows of BERTScore's F1: tokens matched by their vectors (MiniLM's, not rescaled)",
+            kinds=("text", "chat"),
+            columns=alignment.COLUMNS,
+            count_all=alignment.aligned,
+            total=totals.mean_of_last,
+            on_request=("text", "chat"),
         ),
         Metric(
             name="final_answer",
@@ -135,6 +172,14 @@ METRICS: dict[str, Metric] = {
             kinds=("verifiable",),
             columns=("final_answer",),
             count=answer_is_right,
+            total=totals.mean,
+        ),
+        Metric(
+            name="pass_rate",
+            meaning="share of rows whose code passes the row's tests",
+            kinds=("code",),
+            columns=("pass_rate",),
+            count_all=programs.passes,
             total=totals.mean,
         ),
         Metric(
@@ -172,6 +217,13 @@ METRICS: dict[str, Metric] = {
             matrices=structured.by_structure,
             total=totals.majority,
             per_row=False,
+        ),
+        Metric(
+            name="general_ability",
+            meaning="mean over the rows of a task of lm-evaluation-harness",
+            kinds=("general",),
+            columns=("general_ability",),
+            total=totals.mean,
         ),
         Metric(
             name="refusal_rate",
@@ -242,24 +294,35 @@ MAIN = {
     "classification": "macro_f1",
     "text": "token_f1",
     "verifiable": "final_answer",
+    "chat": "semantic_similarity",
+    "code": "pass_rate",
 }
 """The metric that says whether a task of this kind is done; the others say what is missing."""
+JUDGED = "win_rate"
+"""The main metric of chat where there is a judge."""
 
-_RANKED_BY = {**MAIN, "classification": "accuracy"}
-"""The same for one row by itself: macro F1 is of many rows."""
+_RANKED_BY = {**MAIN, "classification": "accuracy", "chat": "rouge_l"}
+"""The same for one row by itself, and quickly: macro F1 is of many rows, and vectors take their time."""
 
 
-def names(kind: str, has_schema: bool = False, requested: Collection[str] = ()) -> tuple[str, ...]:
+def main_metric(kind: str, measured: Collection[str]) -> str:
+    """The main metric of a kind, where these were measured: chat is judged where there is a judge."""
+    return JUDGED if kind == "chat" and JUDGED in measured else MAIN[kind]
+
+
+def names(kind: str, has_schema: bool = False, requested: Collection[str] = (), judge: str = "") -> tuple[str, ...]:
     """The metrics of a task kind, in the order of the table.
 
-    `has_schema`: whether the task has a JSON Schema; `requested`: which of the costly metrics targets and gates name.
+    `has_schema`: whether the task has a JSON Schema; `requested`: which of the costly metrics targets and gates name;
+    `judge`: which sort of judge there is ("reward", "endpoint"), if any.
     """
     return tuple(
         name
         for name, metric in METRICS.items()
         if kind in metric.kinds
         and (has_schema or not metric.needs_schema)
-        and (name in requested or not metric.on_request)
+        and (name in requested or kind not in metric.on_request)
+        and (judge in metric.judges or not metric.judges)
     )
 
 
@@ -278,7 +341,8 @@ def verify(kind: str, expected: str, output: str) -> float:
     """How good one output is, 0 to 1, for ranking samples of the same prompt without a reward model.
 
     JSON: 0 when not valid; else 0.2 for that, 0.2 more for the right intent (where there is one), and the rest in
-    proportion to the main metric. A label or a final number is right (1) or not (0). Text is worth its token F1.
+    proportion to the main metric. A label or a final number is right (1) or not (0). Text is worth its token F1, chat
+    its ROUGE-L: weak stand-ins. Code cannot be ranked here, for its tests are not at hand.
     """
     answer = Answer(kind, expected, output)
     main = METRICS[_RANKED_BY[kind]].value(METRICS[_RANKED_BY[kind]].cells([answer]))

@@ -15,6 +15,11 @@ def mean(sums: Floats, rows: int) -> Floats:
     return np.asarray(sums[..., 0] / rows)
 
 
+def mean_of_last(sums: Floats, rows: int) -> Floats:
+    """Mean over rows of the last of several columns; sums are (..., k)."""
+    return np.asarray(sums[..., -1] / rows)
+
+
 def micro_f1(sums: Floats, rows: int) -> Floats:
     """2 TP / (2 TP + FP + FN); sums are (..., 3). Nothing to find and nothing found is 1."""
     hits, others = 2 * sums[..., 0], sums[..., 1] + sums[..., 2]

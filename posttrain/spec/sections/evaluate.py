@@ -10,6 +10,8 @@ from pydantic import field_validator, model_validator
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, setting
 from posttrain.spec.sections.data import Names
+from posttrain.spec.sections.harness import HarnessSpec
+from posttrain.spec.sections.judge import JudgeSpec
 
 
 class SliceSpec(Frozen):
@@ -124,7 +126,24 @@ class EvaluateSpec(Frozen):
         "targets and gates may name them. They run with your rights.",
     )
     safety: SafetySpec | None = setting(None, "Prompts that show whether the model is safe.", source="S4")
+    judge: JudgeSpec | None = setting(
+        None,
+        "Who compares answers, for task.kind chat; empty: answers are measured by their likeness to the known one.",
+    )
+    harness: HarnessSpec | None = setting(None, "Tasks that show general ability.", source="S4")
     seed: int = setting(0, "Of the bootstrap, of the few-shot examples and of noise.", ge=0)
+
+    @property
+    def ways_of_prompting(self) -> tuple[Literal["zero-shot", "few-shot", "step-by-step", "self-consistency"], ...]:
+        """Those of `prompt_strategies` that are measured, cheapest to ask first: few-shot without examples is not."""
+        few = self.few_shot_examples or self.few_shot_search
+        ways: tuple[Literal["zero-shot", "few-shot", "step-by-step", "self-consistency"], ...] = (
+            "zero-shot",
+            "few-shot",
+            "step-by-step",
+            "self-consistency",
+        )
+        return tuple(way for way in ways if way in self.prompt_strategies and (way != "few-shot" or few))
 
     @field_validator("prompt_strategies")
     @classmethod

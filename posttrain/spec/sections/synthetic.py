@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import FiniteFloat, JsonValue, field_validator, model_validator
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, section, setting
+from posttrain.spec.sections.address import Address, VariableName
 from posttrain.spec.sections.best_of import BestOfSpec
 from posttrain.spec.sections.data import Sources
 
@@ -27,12 +26,12 @@ class TeacherSpec(Frozen):
         min_length=1,
         examples=["Qwen/Qwen3-32B"],
     )
-    base_url: str | None = setting(
+    base_url: Address | None = setting(
         None,
         "Address of an OpenAI-compatible endpoint, such as http://localhost:8000/v1; empty: load the model here.",
         source="OpenAI",
     )
-    api_key_env: str = setting(
+    api_key_env: VariableName = setting(
         "OPENAI_API_KEY", "Environment variable that holds the key; the key itself never stands here.", source="OpenAI"
     )
     revision: str | None = setting(None, "Branch, tag or commit of a Hugging Face id.", source="transformers")
@@ -71,28 +70,6 @@ class TeacherSpec(Frozen):
     )
     batch_size: int = setting(8, "Prompts answered together by a model loaded here.", ge=1)
     keep_refusals: bool = setting(False, "Keep answers in which the teacher declines; else they are set aside.")
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_a_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", value):
-            raise ValueError(
-                "found a value that is no variable's name (not shown: it may be the key itself), expected capitals "
-                "such as OPENAI_API_KEY; export the key in a variable and name that"
-            )
-        return value
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.username or parts.password:
-            raise ValueError("found an address with a password in it (not shown); use api_key_env for the key")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("found no plain http address, expected one such as http://localhost:8000/v1; correct it")
-        return value.rstrip("/")
 
     @field_validator("extra")
     @classmethod
