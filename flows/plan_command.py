@@ -25,6 +25,8 @@ def show_plan(path: Path) -> None:
     spec = checked.loaded.spec
     console.print(f"[bold]{spec.name}[/bold]  {path}", highlight=False)
     console.print(f"base {spec.base.model}, {plan.rows:,} rows, {plan.machine}", style="dim", highlight=False)
+    for note in checked.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     if plan.decision:
         console.print(f"decided: {MEANING[plan.decision.action]}", highlight=False)
         console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)

@@ -38,6 +38,8 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
     checked = preflight.check(path)
     console = make_console()
     console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
+    for note in checked.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     with _log(checked.workspace) as log:
         outcome = _run(path, flow, console, log)
     _show(console, outcome, time.monotonic() - began, log, show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Checked:
     workspace: Workspace
     base: ModelRef
     sources: tuple[SourceSummary, ...]
+    notes: tuple[str, ...] = ()
+    """What the user should know before it runs, one line each."""
 
 
 def check(path: Path) -> Checked:
@@ -35,12 +38,24 @@ def check(path: Path) -> Checked:
     sources = look.preflight(loaded.spec.data, loaded.spec.task, loaded.root)
     _check_measuring(loaded)
     base = load.resolve(loaded.spec.base, loaded.root)
-    return Checked(loaded, workspace, base, tuple(sources))
+    return Checked(loaded, workspace, base, tuple(sources), tuple(_notes(loaded)))
+
+
+def _notes(loaded: LoadedSpec) -> Iterator[str]:
+    spec = loaded.spec
+    if spec.task.kind == "chat" and spec.evaluate.judge is None:
+        yield (
+            "task.kind chat without evaluate.judge: answers are measured by their likeness to the known one "
+            "(semantic_similarity, rouge_l), which says little of how good they are"
+        )
+    if spec.task.kind == "code":
+        yield "task.kind code: what the model writes is run on this machine, within limits that are no sandbox"
 
 
 def _check_measuring(loaded: LoadedSpec) -> None:
     """Files of the user's that measuring reads: their mistakes are not to be found after an hour of training."""
-    if loaded.spec.evaluate.metrics or loaded.spec.evaluate.safety:
+    measured = loaded.spec.evaluate
+    if measured.metrics or measured.safety or measured.judge or measured.harness:
         from posttrain.evaluation.scoring import scoring_of
 
         scoring_of(loaded.spec, loaded.root)

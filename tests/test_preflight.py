@@ -40,3 +40,14 @@ def test_the_users_files_are_looked_into_first(
     with pytest.raises(DataError, match=said):
         check(tmp_path / "spec.yaml")
     assert not (tmp_path / ".posttrain").exists()
+
+
+def test_a_chat_without_a_judge_is_told_what_it_is_measured_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "completion": "An answer of its own."}))
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("text", "chat"))
+    (note,) = check(tmp_path / "spec.yaml").notes
+    assert "without evaluate.judge: answers are measured by their likeness" in note
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    assert not check(tmp_path / "spec.yaml").notes

@@ -9,6 +9,9 @@ from posttrain.spec.metrics import GENERAL, GENERAL_SLICE, JUDGED, METRICS
 from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
 
+UNRANKED = ("chat", "code")
+"""Kinds whose answers no rule of ours ranks, so that preference pairs have to be given."""
+
 
 def gates_of(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:
     """Every gate, with its place."""
@@ -31,6 +34,12 @@ def mistaken_measuring(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from _unjudged(spec)
     yield from _without_harness(spec)
     yield from _code(spec)
+    if spec.task.kind in UNRANKED and spec.strategy.align == "always" and not spec.data.preference:
+        yield (
+            ("strategy", "align"),
+            f"found always, but the model's own answers cannot be ranked for task.kind {spec.task.kind}; give "
+            "data.preference, or set strategy.align: auto",
+        )
 
 
 def is_general(gate: Gate) -> bool:
@@ -87,8 +96,3 @@ def _code(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
                     f"{source.path} does not keep the column {column}, by which answers are tested; write "
                     f"{{path: {source.path}, keep: [{column}]}}, or name another column in task.tests",
                 )
-    if spec.strategy.align != "never" and not spec.data.preference:
-        yield (
-            ("strategy", "align"),
-            "answers in code are not ranked for preference pairs; set strategy.align: never or give data.preference",
-        )
