@@ -13,13 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.display import where_to_look
+from flows.display import ANSWERS, cost, where_to_look
 from flows.run_command import run_pipeline
 from posttrain.outcome import Outcome
 from posttrain.strategy import MEANING, TRAINS, Alternative, Decision
-from posttrain.wording import duration
-
-ANSWERS = {"yes": "green", "no": "yellow"}
 
 
 def show_advice(path: Path) -> None:
@@ -65,11 +62,3 @@ def alternatives_table(alternatives: tuple[Alternative, ...]) -> Table:
             Text(MEANING[other.action].partition(":")[0]), cost(other).removeprefix(", "), Text(other.why_not)
         )
     return table
-
-
-def cost(made: Decision | Alternative) -> str:
-    """Minutes and money in words, after a comma; empty where nothing is known."""
-    if made.minutes is None:
-        return ""
-    money = "" if made.money is None else f", {made.money:.2f}"
-    return f", ≈ {duration(60 * made.minutes)}{money}"

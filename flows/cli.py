@@ -156,6 +156,24 @@ def deploy(
     deploy_spec(spec, pool)
 
 
+@app.command(epilog="Example: posttrain compare voice-assistant@previous voice-assistant@latest --html compare.html")
+@guarded
+def compare(
+    run_a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help="A report's folder, an MLflow run id, or NAME@previous.")
+    ],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The same of the other run, such as NAME@latest.")],
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as a page, too.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show what run B gains over run A: metrics with paired tests, slices, wins and losses, outputs that changed."""
+    from flows.compare_command import compare_two
+
+    compare_two(run_a, run_b, html, json)
+
+
 rows_app = typer.Typer(name="rows", help="What became of every row, and people's say in it.", no_args_is_help=True)
 app.add_typer(rows_app)
 By = Annotated[str | None, typer.Option(help="Who says so; else your user name.", show_default=False)]

@@ -10,31 +10,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from flows.display import make_console
+from flows.pair_table import WIDE, explain, pair_table
 from flows.quiet import settle_environment
 from flows.row_story import hint, safe, table
 from posttrain.errors import ModelError, SpecError
 from posttrain.registry import Promotion, find, load_line, promotion
-from posttrain.registry.comparison import MetricPair, side_by_side
+from posttrain.registry.comparison import side_by_side
 from posttrain.registry.kept import kept_figures, kept_scores
 from posttrain.wording import number
 
 if TYPE_CHECKING:
-    from posttrain.evaluation.scores import Score, Scores
+    from posttrain.evaluation.scores import Scores
     from posttrain.registry.find import ModelVersion
 
 NEWEST = 20
 """Versions that `list` shows."""
 METRICS = 3
 """Scores a version that `list` shows; `compare` has all."""
-WIDE = 110
-"""Columns from which reasons and intervals fit beside the rest."""
 ALIAS_STYLES = {"champion": "bold green", "challenger": "yellow", "previous": "cyan"}
 OUTCOME_STYLES = {"passed": "green", "refused": "yellow", "too_few_rows": "yellow"}
-GAIN_STYLES = {"better": "green", "worse": "yellow"}
 
 
 def show_versions(name: str | None) -> None:
@@ -73,19 +70,10 @@ def show_comparison(words: Sequence[str]) -> None:
     console, scores = make_console(), [_scores(name, each) for each in (ours, theirs)]
     aliases = find.aliases(name)
     pairs = side_by_side(scores[0], scores[1])
-    wide = console.width >= WIDE
-    lines = table(f"{safe(name)}: version {theirs.version} against version {ours.version}")
-    lines.pad_edge = False  # at 80 columns the two make room for the longest metric's name
-    lines.add_column("metric", overflow="fold", min_width=12)
-    for each in (ours, theirs):
-        held = aliases.get(str(each.version), [])
-        lines.add_column("\n".join([f"version {each.version}", *held]), justify="right", no_wrap=True)
-    lines.add_column("paired gain \\[95 %]", justify="right", no_wrap=True)
-    lines.add_column("p", justify="right", no_wrap=True)
-    for pair in pairs:
-        lines.add_row(*_pair_cells(pair, wide))
-    console.print(lines)
-    _explain(console, pairs, scores)
+    headings = ["\n".join([f"version {each.version}", *aliases.get(str(each.version), [])]) for each in (ours, theirs)]
+    title = f"{safe(name)}: version {theirs.version} against version {ours.version}"
+    console.print(pair_table(title, headings, pairs, console.width >= WIDE))
+    explain(console, pairs, scores[1].split)
 
 
 def promote(words: Sequence[str], by: str | None, reason: str) -> None:
@@ -146,34 +134,6 @@ def _why(found: ModelVersion) -> Text:
     reasons = found.tags.get("posttrain.reasons", "").splitlines()[:2]
     back = found.tags.get(promotion.ROLLED_BACK)
     return Text("\n".join(safe(line) for line in [*([f"rolled back {back}"] if back else []), *reasons]))
-
-
-def _pair_cells(pair: MetricPair, wide: bool) -> list[str | Text]:
-    gain = pair.gain
-    size = "–" if gain is None else f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-    p_value = "" if gain is None else "<0.001" if gain.p_value < 0.001 else f"{gain.p_value:.3f}"
-    values = (_value(score, wide) for score in (pair.first, pair.second))
-    return [Text(safe(pair.label)), *values, Text(size, style=GAIN_STYLES.get(pair.verdict, "")), p_value]
-
-
-def _value(score: Score | None, wide: bool) -> Text:
-    if score is None:
-        return Text("–")
-    return Text(f"{number(score.value)} [{number(score.low)}, {number(score.high)}]" if wide else number(score.value))
-
-
-def _explain(console: Console, pairs: Sequence[MetricPair], scores: Sequence[Scores]) -> None:
-    """How many rows are behind it, and what the p-values are not."""
-    rows = {pair.gain.rows for pair in pairs if pair.gain and not pair.slice and pair.metric != "perplexity"}
-    if rows:
-        console.print(
-            f"{max(rows):,} {scores[1].split} rows that both answered; a gain above 0 is better; p not corrected for "
-            f"{sum(pair.gain is not None for pair in pairs)} looks",
-            style="dim",
-            highlight=False,
-        )
-    else:
-        console.print("no rows that both answered, so no gain: they were measured on other data", style="yellow")
 
 
 def _scores(name: str, found: ModelVersion) -> Scores:

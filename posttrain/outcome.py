@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -32,3 +33,8 @@ class Outcome(Frozen):
     data_docs: str
     model_uri: str | None = None
     alias: str | None = None
+
+
+def last_decisions(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+    """One decision a step, the last: a question may be asked again when more is known (a learning curve, no pairs)."""
+    return tuple({decision.step: decision for decision in decisions}.values())

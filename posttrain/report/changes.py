@@ -6,8 +6,10 @@ Reads the outputs that measuring left behind; knows nothing of models or HTML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from posttrain.artifacts import DatasetRef
 from posttrain.evaluation.metrics import MAIN, METRICS
 from posttrain.evaluation.scores import Scores
 from posttrain.report.content import Changes, SideBySide
@@ -49,11 +51,42 @@ def compare_outputs(before: str, first: Scores, after: str, second: Scores, rows
         losses=len(losses),
         both_right=both_right,
         both_wrong=len(alike) - both_right,
+        differing=sum(ours["output"] != theirs["output"] for ours, theirs in shared),
         p_value=_p_value(len(wins), len(losses)) if _is_binary(metric) else None,
         only_before=len(ours) - len(shared),
         only_after=len(theirs) - len(shared),
         rows=tuple(_side(pair, change, before, after, metric) for pair, change in shown),
     )
+
+
+def on_common_rows(first: Scores, second: Scores, folder: Path) -> tuple[Scores, Scores]:
+    """Both, with outputs (and those of slices) of the rows that both were asked in the same words, under `folder`.
+
+    Values and intervals stay those of all rows. What is alike already, or gone, stays as it is.
+    """
+    try:
+        ours, theirs = by_id(first), by_id(second)
+    except OSError:
+        return first, second
+    slices = {name: (first.slices[name], part) for name, part in second.slices.items() if name in first.slices}
+    parts = {name: on_common_rows(*pair, folder) for name, pair in slices.items()}
+    left: dict[str, Any] = {"slices": {**first.slices, **{name: pair[0] for name, pair in parts.items()}}}
+    right: dict[str, Any] = {"slices": {**second.slices, **{name: pair[1] for name, pair in parts.items()}}}
+    names = [name for name, row in theirs.items() if name in ours]
+    same = [name for name in names if _same(ours[name], theirs[name])]
+    if len(same) < len(names):
+        left["outputs"] = _kept_under(folder, [ours[name] for name in same])
+        right["outputs"] = _kept_under(folder, [theirs[name] for name in same])
+    return first.model_copy(update=left), second.model_copy(update=right)
+
+
+def _kept_under(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    path = folder / f"{len(list(folder.iterdir()))}.parquet"
+    parquet.write_table(arrow.Table.from_pylist(rows or [{"id": ""}]), path)
+    return DatasetRef(uri=str(path), fingerprint="", rows=len(rows))
 
 
 def _same(first: Row, second: Row) -> bool:

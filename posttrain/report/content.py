@@ -91,6 +91,7 @@ class Changes(Frozen):
     losses: int
     both_right: int
     both_wrong: int
+    differing: int = Field(0, description="Rows whose outputs are not the same text, whatever they are worth")
     p_value: float | None = Field(None, description="McNemar, of wins against losses; None where rows are graded")
     only_before: int = Field(0, description="Rows that only the first model answered, which are not compared")
     only_after: int = 0

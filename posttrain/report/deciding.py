@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from posttrain.gates import Check, Verdict
+from posttrain.outcome import last_decisions
 from posttrain.report.content import ReportInput
-from posttrain.report.flowchart import last_decisions
 from posttrain.report.funnel import stations
 from posttrain.report.templates import words
 from posttrain.strategy import Decision

@@ -6,12 +6,13 @@ the order in which a run can meet them. Knows nothing of drawing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from posttrain.outcome import last_decisions
 from posttrain.report.content import ReportInput
-from posttrain.strategy import Action, Decision, Step
+from posttrain.strategy import Action, Step
 
 Kind = Literal["work", "question", "gate", "end"]
 
@@ -157,11 +158,6 @@ STOPS = ("mend_data", "collect_data", "collect_after", "measure_more", "rethink"
 ALIASES = {"champion": "champion", "challenger": "challenger"}
 
 
-def last_decisions(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
-    """One decision a step, the last: a question may be asked again when more is known (a learning curve, no pairs)."""
-    return tuple({decision.step: decision for decision in decisions}.values())
-
-
 def way(report: ReportInput) -> Way:
     """The boxes that a run met, in order."""
     judged = [verdict.name for verdict in report.verdicts]
@@ -172,7 +168,7 @@ def way(report: ReportInput) -> Way:
         met += ["data"] if decision.step == "baseline" else ["sft", *(name for name in judged if name == "after_sft")]
         met += [*_in_order(asked), LEADS_TO[decision.step, decision.action]]
         answers |= asked
-    met += _in_order(judged)
+    met += _in_order({*judged, *(["dpo"] if "after_align" in judged else [])} - {*met})
     if report.lineage.alias in ALIASES:
         met.append(ALIASES[report.lineage.alias])
     elif report.ending == "refused" and not {*met} & {*STOPS}:

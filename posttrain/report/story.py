@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from posttrain.gates import Verdict
+from posttrain.outcome import last_decisions
 from posttrain.report.content import ReportInput
-from posttrain.report.flowchart import last_decisions
 from posttrain.report.templates import words
 from posttrain.strategy import MEANING, Decision
 from posttrain.strategy.decision import Alternative, Turn
