@@ -95,12 +95,15 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
     ask = _Measuring(spec, base, rows, workspace, scoring)
     zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
     yield "baseline-zero-shot", zero_shot
-    few_shot = ask.scores(base, "validation", "few-shot", spec.evaluate.baseline_rows)
-    yield "baseline-few-shot", few_shot
-    examples = few_shot.result.with_general_of(zero_shot.result)
-    evidence = known_before(spec, base, validated.result, rows, zero_shot.result, examples)
+    others = {}
+    for way in spec.evaluate.ways_of_prompting[1:]:
+        asked = ask.scores(base, "validation", way, spec.evaluate.baseline_rows)
+        yield f"baseline-{way}", asked
+        others[way] = asked.result.with_general_of(zero_shot.result)
+    measured_ways = [others.get(way) for way in ("few-shot", "step-by-step", "self-consistency")]
+    evidence = known_before(spec, base, validated.result, rows, zero_shot.result, *measured_ways)
     walk.decision = strategy.decide(evidence)
-    prompting = strategy.best_baseline(zero_shot.result, examples, spec.task.kind)
+    prompting = evidence.best
     if walk.decision.action == "align_base":
         walk.needless = ("sft", "after-sft", *CURVE)
         aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
@@ -214,7 +217,7 @@ class _Measuring:
 
 def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, strategy.Decision]:
     """Whether the gate passes, and what is decided then."""
-    baseline = strategy.best_baseline(evidence.zero_shot, evidence.few_shot, spec.task.kind)
+    baseline = evidence.best
     verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
     gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
     return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))

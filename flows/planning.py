@@ -8,10 +8,11 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from flows.plan_walk import ALIGNMENT, CURVE, LookOnly, NotDone, Walk, walk_through
 from posttrain import strategy
+from posttrain.evaluation.scores import Prompting
 from posttrain.models import estimate
 from posttrain.models.machine import this_machine
 from posttrain.models.recipe import Recipe
@@ -36,7 +37,7 @@ STAGES = (
     "after-dpo",
     "test",
 )
-ESTIMATE_OF = {"baseline-zero-shot": "baseline", "baseline-few-shot": "baseline"} | {
+ESTIMATE_OF = {f"baseline-{way}": "baseline" for way in get_args(Prompting)} | {
     "after-sft": "evaluate",
     "after-dpo": "evaluate aligned",
     **{name: "evaluate" if name.startswith("after") else "sft" for name in CURVE},
@@ -88,7 +89,9 @@ def make_plan(checked: Checked) -> Plan:
 
 
 def _names(spec: PipelineSpec) -> tuple[str, ...]:
-    names = STAGES if spec.synthetic.distill else STAGES[1:]
+    baselines = tuple(f"baseline-{way}" for way in spec.evaluate.ways_of_prompting)
+    first, last = STAGES.index("baseline-zero-shot"), STAGES.index("baseline-few-shot")
+    names = STAGES[0 if spec.synthetic.distill else 1 : first] + baselines + STAGES[last + 1 :]
     after = names.index("after-sft") + 1
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
@@ -102,17 +105,27 @@ def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate],
     guess = expected.get(ESTIMATE_OF.get(name, name))
     if name in walk.needless or walk.complete or guess is None:
         return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
-    if guess.stage == "baseline":  # estimated for both ways of prompting together
-        return PlannedStage(name, "would run", guess.seconds / 2, guess.memory_bytes, guess.why.removeprefix("2 × "))
+    if guess.stage == "baseline":  # estimated for zero-shot and few-shot together
+        seconds = guess.seconds / 2 * _answers(name, spec)
+        return PlannedStage(name, "would run", seconds, guess.memory_bytes, guess.why.removeprefix("2 × "))
     if name in CURVE and guess.stage == "sft":
         part = int(name.rpartition("-")[2]) / 100
         guess = replace(guess, seconds=guess.seconds * part, why=f"{part:.0%} of {guess.why}")
-    condition = _condition(name, walk)
+    condition = _condition(name, walk, spec)
     why = f"{condition}: {guess.why}" if condition else guess.why
     return PlannedStage(name, "may run" if condition else "would run", guess.seconds, guess.memory_bytes, why)
 
 
-def _condition(name: str, walk: Walk) -> str:
+def _answers(name: str, spec: PipelineSpec) -> float:
+    """How much is generated for a row, in plain answers."""
+    asked = spec.evaluate
+    votes = asked.self_consistency if name == "baseline-self-consistency" else None
+    reasons = name == "baseline-step-by-step" or (votes is not None and votes.step_by_step)
+    longer = 1 + asked.reasoning_tokens / asked.max_new_tokens if reasons else 1.0
+    return longer * (votes.answers if votes else 1)
+
+
+def _condition(name: str, walk: Walk, spec: PipelineSpec) -> str:
     """What a decision that is still to be made must say for the stage to run; empty when it surely runs."""
     if name in ALIGNMENT:
         decided = "after-sft" in walk.done or "sft" in walk.needless
@@ -121,9 +134,8 @@ def _condition(name: str, walk: Walk) -> str:
         return "" if walk.last in CURVE else "if a target is missed after SFT, or rows are too few"
     if name == "test":
         return "" if walk.last in ("after-sft", "after-dpo") else "if the gates pass"
-    return (
-        "if the prompt is not enough" if name in ("sft", "after-sft") and "baseline-few-shot" not in walk.done else ""
-    )
+    asked = all(f"baseline-{way}" in walk.done for way in spec.evaluate.ways_of_prompting)
+    return "if the prompt is not enough" if name in ("sft", "after-sft") and not asked else ""
 
 
 # --- sizes ---------------------------------------------------------------------------------------------------

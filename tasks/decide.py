@@ -54,7 +54,8 @@ def decide_after_sft(
 
 def _evidence(run: Run, baseline: Baseline, rows: CurateResult) -> Evidence:
     validated = run.stages["validate"].result
-    return known_before(run.spec, run.base, validated, rows, baseline.zero_shot, baseline.few_shot)
+    asked = (baseline.zero_shot, baseline.few_shot, baseline.step_by_step, baseline.self_consistency)
+    return known_before(run.spec, run.base, validated, rows, *asked)
 
 
 def _decided(run: Run, label: str, evidence: Evidence) -> Decision:

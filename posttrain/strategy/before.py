@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.scores import Scores
 from posttrain.strategy.conditions import can_prefer, is_enough, is_fit, must_learn
 from posttrain.strategy.decision import Action, Alternative, Decision
-from posttrain.strategy.evidence import Evidence, best_baseline
+from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
 from posttrain.strategy.walk import Walk
 from posttrain.strategy.words import meets_all, shortfalls, standing, why_not
@@ -14,27 +17,59 @@ from posttrain.strategy.words import meets_all, shortfalls, standing, why_not
 def before_training(evidence: Evidence) -> Decision:
     """The leaf for an untrained model."""
     walk = Walk(evidence)
-    return _prompting(walk) or (_learn(walk) if _has_to_learn(walk) else _align(walk))
+    if enough := _prompting(walk):
+        return enough
+    decision = _learn(walk) if _has_to_learn(walk) else _align(walk)
+    return decision.model_copy(update={"prompting": evidence.best.prompting})
+
+
+WHO = {
+    "zero-shot": "the prompt alone",
+    "step-by-step": "thinking step by step",
+    "self-consistency": "a vote over several answers",
+    "few-shot": "few-shot",
+}
 
 
 def _prompting(walk: Walk) -> Decision | None:
-    """The two leaves at which prompting meets every target."""
-    evidence = walk.evidence
-    asked: list[tuple[Action, str, str, str]] = [
-        ("use_prompt", "Does the prompt meet the need?", "the prompt alone meets", "the prompt alone"),
-        ("use_few_shot", "Do worked examples in it?", "worked examples in the prompt meet", "few-shot"),
+    """The two leaves at which prompting meets every target: without worked examples, and with them."""
+    few = walk.evidence.few_shot
+    asked: list[tuple[Action, str, Sequence[Scores]]] = [
+        ("use_prompt", "Does the prompt meet the need?", walk.evidence.prompts),
+        ("use_few_shot", "Do worked examples in it?", [few] if few else []),
     ]
-    for (action, question, met, who), scores in zip(asked, (evidence.zero_shot, evidence.few_shot), strict=True):
-        if scores is None:
-            continue
-        if meets_all(scores, evidence.targets):
-            reason = f"{met} every target: {standing(scores, evidence.targets)}"
-            walk.ask(question, True, reason)
-            return walk.end(action, reason, alternatives=_others(evidence, action))
-        missed = why_not(scores, evidence.targets, who)
-        walk.ask(question, False, *(missed or ["the spec sets no targets"]))
-        walk.reasons += missed
+    for action, question, measured in asked:
+        if measured and (decision := _enough(walk, action, question, measured)):
+            return decision
     return None
+
+
+def _enough(walk: Walk, action: Action, question: str, measured: Sequence[Scores]) -> Decision | None:
+    """The leaf when one of these ways of asking meets every target: the first, which is the cheapest to ask."""
+    evidence = walk.evidence
+    missed: list[str] = []
+    for scores in measured:
+        if meets_all(scores, evidence.targets):
+            who = "worked examples in the prompt meet" if action == "use_few_shot" else f"{WHO[scores.prompting]} meets"
+            reason = f"{who} every target: {standing(scores, evidence.targets)}"
+            walk.ask(question, True, *missed, reason)
+            walk.reasons += missed
+            ended = walk.end(action, reason, _cheaper(evidence, scores), alternatives=_others(evidence, action))
+            return ended.model_copy(update={"prompting": scores.prompting})
+        missed += why_not(scores, evidence.targets, WHO[scores.prompting])
+    walk.ask(question, False, *(missed or ["the spec sets no targets"]))
+    walk.reasons += missed
+    return None
+
+
+def _cheaper(evidence: Evidence, chosen: Scores) -> str:
+    """Worked examples, where they would do as well as reasoning or a vote: they lengthen the prompt, not the answer."""
+    few = evidence.few_shot
+    if few is None or chosen.prompting not in ("step-by-step", "self-consistency"):
+        return ""
+    if not meets_all(few, evidence.targets):
+        return ""
+    return f"worked examples would do as well and generate less: {standing(few, evidence.targets)}"
 
 
 def _has_to_learn(walk: Walk) -> bool:
@@ -107,8 +142,7 @@ def _within_limits(walk: Walk, dear: str) -> Decision:
 
 def _meanwhile(evidence: Evidence) -> str:
     """Which prompting to live with."""
-    metric = MAIN[evidence.kind]
-    best = best_baseline(evidence.zero_shot, evidence.few_shot, evidence.kind)
+    metric, best = MAIN[evidence.kind], evidence.best
     score = best.metrics.get(metric)
     return f"use the {best.prompting} prompt" + (f" ({metric} {score})" if score else "")
 
@@ -142,13 +176,19 @@ PROMPTING: tuple[Action, ...] = ("use_prompt", "use_few_shot")
 
 
 def _why_not_prompting(evidence: Evidence, chosen: Action, few_shot: bool) -> str:
-    scores = evidence.few_shot if few_shot else evidence.zero_shot
     if few_shot and chosen == "use_prompt":
         return "the prompt is enough without examples"
-    if scores is None:
-        return "not measured (evaluate.few_shot_examples is 0)"
+    if few_shot and evidence.few_shot is None:
+        return "not measured (evaluate.prompt_strategies or evaluate.few_shot_examples leaves it out)"
+    measured = (evidence.few_shot,) if few_shot else evidence.prompts
+    told = [_misses(scores, evidence) for scores in measured if scores is not None]
+    return "; ".join(filter(None, told)) or "the spec sets no targets to meet"
+
+
+def _misses(scores: Scores, evidence: Evidence) -> str:
     missed = [f"{name} {words}, target {target:g}" for name, target, words in shortfalls(scores, evidence.targets)]
-    return f"misses {'; '.join(missed)}" if missed else "the spec sets no targets to meet"
+    who = f"{scores.prompting} " if scores.prompting in ("step-by-step", "self-consistency") else ""
+    return f"{who}misses {'; '.join(missed)}" if missed else ""
 
 
 def _why_not_align_base(evidence: Evidence, chosen: Action) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posttrain.evaluation.metrics import MAIN
 from posttrain.evaluation.scores import Scores
-from posttrain.strategy.evidence import Evidence, best_baseline
+from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.words import higher_is_better, shortfalls, surely_misses
 
 # Ours, not S0's: an output format counts as known from here, a target as within reach of SFT's model from half of it,
@@ -33,13 +33,12 @@ def must_learn(evidence: Evidence) -> Answer:
         return True, "the spec sets no targets, so no prompt counts as good enough"
     if evidence.preferences is None:
         return True, "a new pattern must be learned"
-    measured = [scores for scores in (evidence.zero_shot, evidence.few_shot) if scores is not None]
-    for scores in measured:
+    zero_shot, *others = evidence.prompts
+    for scores in filter(None, (zero_shot, evidence.few_shot, *others)):
         if _nearly_meets(scores, evidence.targets):
             share = f"{NEARLY_MET:.0%} of every target"
             return False, f"the ability is there: the {scores.prompting} prompt knows the format and reaches {share}"
-    best = best_baseline(evidence.zero_shot, evidence.few_shot, evidence.kind)
-    return True, f"a new pattern must be learned: {_farthest(best, evidence.targets)}"
+    return True, f"a new pattern must be learned: {_farthest(evidence.best, evidence.targets)}"
 
 
 def _nearly_meets(scores: Scores, targets: dict[str, float]) -> bool:
@@ -142,7 +141,7 @@ def beats_baseline(evidence: Evidence, scores: Scores, metric: str) -> Answer:
         size = f"{metric} gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], p = {gain.p_value:.3g}"
     else:
         before, after = (
-            best_baseline(evidence.zero_shot, evidence.few_shot, evidence.kind).metrics.get(metric),
+            evidence.best.metrics.get(metric),
             scores.metrics.get(metric),
         )
         if before is None or after is None:

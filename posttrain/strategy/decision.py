@@ -78,6 +78,10 @@ class Decision(Frozen):
         default=None, description="collect_data: rows to add for training; measure_more: rows to measure on"
     )
 
+    prompting: str = Field(
+        default="",
+        description="Before training: the prompting that is enough, or the best to live with until something better is",
+    )
     slices: tuple[str, ...] = Field(default=(), description="align: the slices that lag; pairs come from their prompts")
 
     @property

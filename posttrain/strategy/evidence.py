@@ -66,6 +66,8 @@ class Evidence(Frozen):
     limits: Limits = Limits()
     zero_shot: Scores
     few_shot: Scores | None = None
+    step_by_step: Scores | None = Field(default=None, description="Of a prompt that asks for the reasoning first")
+    self_consistency: Scores | None = Field(default=None, description="Of a vote over several random answers")
     after_sft: Scores | None = Field(default=None, description="Its `slices` count too")
     gain: Gain | None = Field(
         default=None, description="after_sft minus baseline; without it intervals must not overlap"
@@ -81,6 +83,8 @@ class Evidence(Frozen):
         zero_shot: Scores,
         few_shot: Scores | None,
         *,
+        step_by_step: Scores | None = None,
+        self_consistency: Scores | None = None,
         preferences: Preferences | None = None,
         quality: Quality | None = None,
         seconds: Mapping[Rung, float] | None = None,
@@ -106,7 +110,20 @@ class Evidence(Frozen):
             ),
             zero_shot=zero_shot,
             few_shot=few_shot,
+            step_by_step=step_by_step,
+            self_consistency=self_consistency,
         )
+
+    @property
+    def prompts(self) -> tuple[Scores, ...]:
+        """What was measured without worked examples, from the cheapest to ask to the dearest."""
+        asked = (self.zero_shot, self.step_by_step, self.self_consistency)
+        return tuple(scores for scores in asked if scores is not None)
+
+    @property
+    def best(self) -> Scores:
+        """The baseline that a trained model has to beat."""
+        return best_baseline(self.zero_shot, self.few_shot, self.kind, self.step_by_step, self.self_consistency)
 
     def with_sft(self, scores: Scores, gain: Gain | None, verdict: Verdict) -> Evidence:
         """The same, and what was measured after SFT."""
@@ -121,9 +138,13 @@ class Evidence(Frozen):
         return self.model_copy(update={"rows_needed": rows_needed})
 
 
-def best_baseline(zero_shot: Scores, few_shot: Scores | None, kind: str) -> Scores:
-    """The baseline that a trained model has to beat: the better prompting on the kind's main metric."""
+def best_baseline(zero_shot: Scores, few_shot: Scores | None, kind: str, *others: Scores | None) -> Scores:
+    """The baseline that a trained model has to beat: the best prompting on the kind's main metric, the first of equals.
+
+    `others` are further ways of prompting, None for those that were not measured.
+    """
     metric = MAIN[kind]
-    if few_shot is None or metric not in few_shot.metrics or metric not in zero_shot.metrics:
+    if metric not in zero_shot.metrics:
         return zero_shot
-    return max(zero_shot, few_shot, key=lambda scores: scores.metrics[metric].value)
+    measured = [scores for scores in (few_shot, *others) if scores is not None and metric in scores.metrics]
+    return max((zero_shot, *measured), key=lambda scores: scores.metrics[metric].value)

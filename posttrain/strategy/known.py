@@ -23,6 +23,8 @@ def known_before(
     rows: CurateResult,
     zero_shot: Scores,
     few_shot: Scores | None,
+    step_by_step: Scores | None = None,
+    self_consistency: Scores | None = None,
 ) -> Evidence:
     """Evidence for the first decision. Raises: ModelError when the model's size is not known."""
     return Evidence.of_baseline(
@@ -30,6 +32,8 @@ def known_before(
         rows.train.rows,
         zero_shot,
         few_shot,
+        step_by_step=step_by_step,
+        self_consistency=self_consistency,
         preferences=preferences_of(spec.task.kind, rows),
         quality=quality_of(validated, rows),
         seconds=seconds_of_rungs(spec, base, rows),

@@ -91,7 +91,13 @@ def numbers(evidence: Evidence) -> dict[str, float | str | int]:
         "align": evidence.align,
     }
     found |= {f"target/{name}": target for name, target in evidence.targets.items()}
-    measured = {"zero_shot": evidence.zero_shot, "few_shot": evidence.few_shot, "after_sft": evidence.after_sft}
+    measured = {
+        "zero_shot": evidence.zero_shot,
+        "few_shot": evidence.few_shot,
+        "step_by_step": evidence.step_by_step,
+        "self_consistency": evidence.self_consistency,
+        "after_sft": evidence.after_sft,
+    }
     for who, scores in measured.items():
         if scores is not None:
             found |= {f"{who}/{name}": round(score.value, 4) for name, score in scores.metrics.items()}
@@ -108,6 +114,8 @@ def numbers(evidence: Evidence) -> dict[str, float | str | int]:
 
 def _circumstances(evidence: Evidence) -> dict[str, float | str | int]:
     found: dict[str, float | str | int] = {}
+    if evidence.zero_shot.decoding:
+        found["decoding"] = evidence.zero_shot.decoding
     if evidence.preferences is not None:
         found["preferences"] = evidence.preferences
     if evidence.quality is not None:

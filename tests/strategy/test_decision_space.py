@@ -2,8 +2,9 @@
 
 1. no dead end: `decide` always ends in a leaf of its step, with a reason in words and a way through the chart;
 2. no contradiction:
-   - `use_prompt` if and only if the prompt meets all targets (and there are some); `use_few_shot` if and only if the
-     prompt does not and worked examples do;
+   - `use_prompt` if and only if the prompt meets all targets (and there are some), asked plainly, step by step or by a
+     vote; `use_few_shot` if and only if none of these does and worked examples do; either names the cheapest prompting
+     that is enough;
    - `release` and `measure_more` after a gate that cannot tell never with a missed target, `release` never past a gate
      that did not pass; `align`, `align_base` never when `strategy.align` is never;
    - no rung that trains over the limits, with too few rows for SFT, or on data that is not fit;
@@ -105,6 +106,8 @@ common = {
     "limits": limits,
     "zero_shot": values.map(scored),
     "few_shot": st.none() | values.map(lambda found: scored(found, "few-shot")),
+    "step_by_step": st.none() | values.map(lambda found: scored(found, "step-by-step")),
+    "self_consistency": st.none() | values.map(lambda found: scored(found, "self-consistency")),
 }
 
 
@@ -192,11 +195,18 @@ def test_every_leaf_has_words_and_a_rank() -> None:
 @given(before)
 @many
 def test_prompting_is_chosen_exactly_when_it_meets_the_targets(found: Evidence) -> None:
-    action = decide(found).action
-    zero = bool(found.targets) and not missed(found.zero_shot, found.targets)
-    few = bool(found.targets) and not zero and not missed(found.few_shot, found.targets)
-    assert (action == "use_prompt") == zero
-    assert (action == "use_few_shot") == few
+    decision = decide(found)
+    asked = {
+        "zero-shot": found.zero_shot,
+        "step-by-step": found.step_by_step,
+        "self-consistency": found.self_consistency,
+    }
+    asked["few-shot"] = found.few_shot
+    enough = [name for name, scores in asked.items() if found.targets and not missed(scores, found.targets)]
+    first = enough[0] if enough else ""
+    assert (decision.action == "use_prompt") == (first not in ("", "few-shot"))
+    assert (decision.action == "use_few_shot") == (first == "few-shot")
+    assert decision.prompting == (first or found.best.prompting)
 
 
 @given(before)
@@ -264,10 +274,13 @@ def better(found: Scores | None, by: float) -> Scores | None:
     return found.model_copy(update={"metrics": metrics, "slices": parts})
 
 
-@given(before, st.sampled_from([0.05, 0.2, 0.5]), st.sampled_from(["zero_shot", "few_shot", "both"]))
+PROMPTINGS = ("zero_shot", "few_shot", "step_by_step", "self_consistency")
+
+
+@given(before, st.sampled_from([0.05, 0.2, 0.5]), st.sampled_from([*PROMPTINGS, "all"]))
 @many
 def test_better_prompting_never_leads_to_a_costlier_rung(found: Evidence, by: float, whose: str) -> None:
-    names = ("zero_shot", "few_shot") if whose == "both" else (whose,)
+    names = PROMPTINGS if whose == "all" else (whose,)
     improved = found.model_copy(update={name: better(getattr(found, name), by) for name in names})
     first, then = decide(found).action, decide(improved).action
     if first == "keep_prompt" and too_dear(found, "sft"):
@@ -312,7 +325,16 @@ def test_worse_data_never_leads_from_mending_to_training(found: Evidence) -> Non
         )
 
 
-NEWER = ("preferences", "new_pattern", "quality", "seconds", "limits", "rows_needed")
+NEWER = (
+    "step_by_step",
+    "self_consistency",
+    "preferences",
+    "new_pattern",
+    "quality",
+    "seconds",
+    "limits",
+    "rows_needed",
+)
 
 
 @given(evidence)

@@ -74,6 +74,32 @@ def test_worked_examples_come_next() -> None:
     assert any("the output format is not fixed" in reason for reason in decision.reasons)
 
 
+def test_reasoning_or_a_vote_may_be_enough_and_the_decision_says_which() -> None:
+    reasoned = GOOD.model_copy(update={"prompting": "step-by-step"})
+    voted = GOOD.model_copy(update={"prompting": "self-consistency"})
+    few = GOOD.model_copy(update={"prompting": "few-shot"})
+    decision = baseline(step_by_step=reasoned, self_consistency=voted)
+    assert (decision.action, decision.prompting) == ("use_prompt", "step-by-step")
+    assert "thinking step by step meets every target: slot_f1 0.850" in decision.reasons[-1]
+    assert decision.evidence["step_by_step/slot_f1"] == 0.85
+
+    dearer = baseline(self_consistency=voted, few_shot=few)
+    assert (dearer.action, dearer.prompting) == ("use_prompt", "self-consistency")
+    assert dearer.reasons[-1].startswith("worked examples would do as well and generate less: slot_f1 0.850")
+
+    assert baseline(few_shot=few).prompting == "few-shot"
+    assert baseline(zero_shot=GOOD, step_by_step=reasoned).prompting == "zero-shot"
+
+
+def test_what_reasoning_misses_is_said_and_it_is_the_baseline_to_beat() -> None:
+    reasoned = scores("step-by-step", slot_f1=0.4, valid_json=0.5)
+    decision = baseline(step_by_step=reasoned)
+    assert (decision.action, decision.prompting) == ("sft", "step-by-step")
+    (other,) = [other for other in decision.alternatives if other.action == "use_prompt"]
+    assert "; step-by-step misses slot_f1 0.400 [0.380, 0.420], target 0.8" in other.why_not
+    assert best_baseline(POOR, None, "intent_slots", None, reasoned) is reasoned
+
+
 def test_one_missed_target_is_enough_to_train() -> None:
     almost = scores(slot_f1=0.85, valid_json=0.98)
     decision = baseline(zero_shot=almost, few_shot=POOR)
