@@ -53,12 +53,15 @@ def _notes(loaded: LoadedSpec) -> Iterator[str]:
 
 
 def _check_measuring(loaded: LoadedSpec) -> None:
-    """Files of the user's that measuring reads: their mistakes are not to be found after an hour of training."""
+    """Files and packages that measuring needs: what is amiss there is not to be found after an hour of training."""
     measured = loaded.spec.evaluate
-    if measured.metrics or measured.safety or measured.judge or measured.harness:
+    held = measured.constrained != "never"
+    if measured.metrics or measured.safety or measured.judge or measured.harness or held:
+        from posttrain.evaluation.constrained import settled
         from posttrain.evaluation.scoring import scoring_of
 
-        scoring_of(loaded.spec, loaded.root)
+        scoring = scoring_of(loaded.spec, loaded.root)
+        settled(measured.constrained, scoring.kind, scoring.json_schema)
 
 
 def workspace_of(loaded: LoadedSpec) -> Workspace:

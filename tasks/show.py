@@ -131,7 +131,7 @@ def _plain(text: str) -> str:
 def scores(measured: Sequence[Scores]) -> str:
     """One column a measurement and one for each of its slices, one row a metric, with 95 % intervals."""
     columns = {
-        f"{each.prompting}, {part or each.split}, {scored.rows} rows": scored
+        f"{each.asked}, {part or each.split}, {scored.rows} rows": scored
         for each in measured
         for part, scored in {"": each, **each.slices}.items()
     }

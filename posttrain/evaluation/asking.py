@@ -162,10 +162,9 @@ class Asker:
         prompts = encode(engine.context, self.tokenizer, conversations, decoding.max_new_tokens)
         wanted = [replace(prompt, draw=draw) for prompt in prompts for draw in range(draws)]
         own = {} if engine.name == "transformers" else {"engine": engine.name}
+        libraries = (*engine.libraries, *(("llguidance",) if decoding.grammar else ()))
         folder = Path(job.kept_outputs or job.partial)
-        with KeptOutputs(
-            folder, {"model": job.model.fingerprint, **decoding.decides(), **own}, engine.libraries
-        ) as kept:
+        with KeptOutputs(folder, {"model": job.model.fingerprint, **decoding.decides(), **own}, libraries) as kept:
             keys = [kept.key(conversations[prompt.place], prompt.draw) for prompt in wanted]
             found = {(wanted[at].place, wanted[at].draw): text for at, text in kept.find(keys).items()}
             names = {(prompt.place, prompt.draw): key for prompt, key in zip(wanted, keys, strict=True)}

@@ -119,7 +119,7 @@ def _summary(version: Registered, facts: CardFacts) -> str:
     rows = f" on {train.rows:,} rows" if train else ""
     return (
         f"{plain(version.name)} version {version.version}: {plain(facts.base)} after {how}{rows}, for "
-        f"{plain(facts.task)}. Measured on {scores.rows:,} {plain(scores.split)} rows, {scores.prompting}: {figures}."
+        f"{plain(facts.task)}. Measured on {scores.rows:,} {plain(scores.split)} rows, {scores.asked}: {figures}."
     )
 
 
@@ -136,7 +136,7 @@ def _comparisons(facts: CardFacts) -> Iterator[str]:
     known = False
     if facts.baseline and facts.validation:
         known, split = True, plain(facts.validation.split)
-        yield f"With the base model, {facts.baseline.prompting}, on the {split} rows that both answered:"
+        yield f"With the base model, {facts.baseline.asked}, on the {split} rows that both answered:"
         yield _pairs(side_by_side(facts.baseline, facts.validation, facts.resamples, facts.seed), "base")
     if facts.champion:
         known = True

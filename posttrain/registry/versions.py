@@ -222,4 +222,4 @@ def _registered(found: ModelVersion, reused: bool) -> Registered:
 
 def _description(scores: Scores) -> str:
     figures = ", ".join(f"{name} {score}" for name, score in scores.metrics.items())
-    return f"{scores.split}, {scores.rows} rows, {scores.prompting}: {figures}"
+    return f"{scores.split}, {scores.rows} rows, {scores.asked}: {figures}"
