@@ -10,7 +10,7 @@ import pytest
 from posttrain.evaluation import statistics
 from posttrain.evaluation.measure import score
 from posttrain.evaluation.metrics import METRICS
-from posttrain.evaluation.metrics.win_rate import LONGER, PREFERENCE
+from posttrain.evaluation.metrics.win_rate import LONGER, PREFERENCE, PRIOR
 
 Rows = list[dict[str, float]]
 
@@ -25,29 +25,35 @@ def value(table: Rows, metric: str = "length_controlled_win_rate") -> float:
 
 
 def test_a_judge_that_looks_at_length_only() -> None:
-    """Of 400 longer outputs it prefers 360, of 100 shorter ones 10: nine in ten go to the longer answer.
+    """Of 4,000 longer outputs it prefers 3,600, of 1,000 shorter ones 100: nine in ten go to the longer answer.
 
     Two points determine a and b exactly: σ(a + bt) = 0.9 and σ(a - bt) = 0.1, so a = 0 and the rate 0.5. Raw: 0.74.
     """
-    table = rows((360, 1, 100), (40, 0, 100), (10, 1, -100), (90, 0, -100))
+    table = rows((3600, 1, 100), (400, 0, 100), (100, 1, -100), (900, 0, -100))
     assert value(table, "win_rate") == pytest.approx(0.74)
-    assert value(table) == pytest.approx(0.5, abs=0.005)
+    assert value(table) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_better_model_that_is_also_longer() -> None:
-    """Longer: 380 of 400; shorter: 50 of 100. The spread of 400 times 100 and 100 times -100 is 80, t = tanh(1.25).
+    """Longer: 3,800 of 4,000; shorter: 500 of 1,000. The spread of 4 times 100 and once -100 is 80, t = tanh(1.25).
 
     logit 0.95 = a + bt, logit 0.5 = 0 = a - bt: a = logit(0.95) / 2 = 1.472, so σ(a) = 0.8134.
     """
-    table = rows((380, 1, 100), (20, 0, 100), (50, 1, -100), (50, 0, -100))
+    table = rows((3800, 1, 100), (200, 0, 100), (500, 1, -100), (500, 0, -100))
     odds = math.sqrt(0.95 / 0.05)
-    assert value(table) == pytest.approx(odds / (1 + odds), abs=0.005)
+    assert value(table) == pytest.approx(odds / (1 + odds), abs=0.01)
 
 
 def test_where_length_does_not_differ_it_is_the_win_rate() -> None:
     assert value(rows((6, 1, 0), (2, 0.5, 0), (2, 0, 0))) == pytest.approx(0.7, abs=1e-6)
     assert value(rows((5, 1, 30))) == pytest.approx(1, abs=1e-5)
     assert value(rows((5, 0, 30))) == pytest.approx(0, abs=1e-5)
+
+
+def test_where_one_model_is_always_shorter_little_is_read_into_it() -> None:
+    """3 of 100 rows are won, whatever the length: without the prior nothing would hold a and b, with it a is near."""
+    table = rows((1, 1, -1000), (2, 1, -1100), (47, 0, -1200), (50, 0, -1500))
+    assert 0.03 < value(table) < 0.15
 
 
 def test_it_is_scikit_learns_regression() -> None:
@@ -59,7 +65,7 @@ def test_it_is_scikit_learns_regression() -> None:
     chance = 1 / (1 + np.exp(-(0.4 + 1.5 * np.tanh(longer / longer.std()))))
     won = (random.random(400) < chance).astype(float)
     table = [{PREFERENCE: float(w), LONGER: float(d)} for w, d in zip(won, longer, strict=True)]
-    known = LogisticRegression(C=100, tol=1e-8).fit(np.tanh(longer / longer.std())[:, None], won)
+    known = LogisticRegression(C=1 / PRIOR, tol=1e-8).fit(np.tanh(longer / longer.std())[:, None], won)
     expected = 1 / (1 + math.exp(-known.intercept_[0]))
     assert value(table) == pytest.approx(expected, abs=0.003)
     found = score(table, "length_controlled_win_rate", 300, 0)
