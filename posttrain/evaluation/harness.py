@@ -1,17 +1,13 @@
 """General ability by tasks of lm-evaluation-harness, asked of the loaded model with our chat template.
 
 Each row of a task becomes a row of ours with the value of the task's first metric, so that intervals, paired tests and
-gates take it from there. Only metrics that are means over rows can be read so. Nothing leaves the machine but what
-`datasets` has to download for tasks whose data are not local; code of data sets on the hub never runs. Knows nothing of
-gates.
+gates take it from there. Only metrics that are means over rows can be read so. With a folder of one's own nothing
+leaves the machine; what the libraries would do on their own is held back in `harness_bounds`. Knows nothing of gates.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import random
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,6 +16,7 @@ from typing import Any
 
 from posttrain.artifacts import Frozen, digest, file_digest
 from posttrain.errors import DataError
+from posttrain.evaluation.harness_bounds import bounds
 from posttrain.progress import Progress, silent
 from posttrain.spec.metrics import GENERAL_SLICE
 from posttrain.spec.sections.harness import HarnessSpec
@@ -71,8 +68,7 @@ def answered(
     Raises: `DataError` for a task that is unknown, cannot be read, or is scored by no mean over rows.
     """
     progress(0, len(harness.spec.tasks), "general ability")
-    with _quiet(), _random_state_kept():
-        found = _evaluated(harness, model, tokenizer, batch_size, seed)
+    found = _evaluated(harness, model, tokenizer, batch_size, seed)
     told = {}
     for place, name in enumerate(harness.spec.tasks):
         parts = sorted(_leaves(name, found.get("group_subtasks", {})))
@@ -82,31 +78,45 @@ def answered(
 
 
 def _evaluated(harness: Harness, model: Any, tokenizer: Any, batch_size: int, seed: int) -> Mapping[str, Any]:
+    where = f"evaluate.harness: {', '.join(harness.spec.tasks)}"
+    failed: Exception | None = None
+    found: Mapping[str, Any] = {}
+    with bounds() as refused:
+        try:
+            found = _run(harness, model, tokenizer, batch_size, seed)
+        except (KeyError, ValueError, OSError, TypeError, ImportError) as error:
+            failed = error
+    if refused:
+        raise DataError(
+            f"{where}: the metric {refused[0]} is none of lm-evaluation-harness's own and would be code from the hub, "
+            "which is not run; use acc, exact_match or a !function of your own"
+        ) from failed
+    if failed:
+        text = " ".join(str(failed).split())[:300] or type(failed).__name__
+        raise DataError(f"{where}: lm-evaluation-harness said: {text}; correct the tasks' files") from failed
+    return found
+
+
+def _run(harness: Harness, model: Any, tokenizer: Any, batch_size: int, seed: int) -> Mapping[str, Any]:
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
     spec = harness.spec
-    try:
-        found = lm_eval.simple_evaluate(
-            HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size, truncation=True),
-            tasks=list(spec.tasks),
-            num_fewshot=spec.num_fewshot,
-            limit=spec.limit,
-            bootstrap_iters=0,
-            apply_chat_template=True,
-            fewshot_as_multiturn=True,
-            task_manager=_manager(harness.folder),
-            log_samples=True,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-        )
-    except (KeyError, ValueError, OSError, TypeError, ImportError) as error:
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(
-            f"evaluate.harness: {', '.join(spec.tasks)}: lm-evaluation-harness said: {text}; correct the tasks' files"
-        ) from error
+    found = lm_eval.simple_evaluate(
+        HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size, truncation=True),
+        tasks=list(spec.tasks),
+        num_fewshot=spec.num_fewshot,
+        limit=spec.limit,
+        bootstrap_iters=0,
+        apply_chat_template=True,
+        fewshot_as_multiturn=True,
+        task_manager=_manager(harness.folder),
+        log_samples=True,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
+        fewshot_random_seed=seed,
+    )
     return dict(found or {})
 
 
@@ -155,33 +165,3 @@ def _asked(sample: Mapping[str, Any]) -> str:
     arguments = sample["arguments"]
     first = arguments[0] if isinstance(arguments, list | tuple) else next(iter(arguments.values()))
     return str(first[0] if isinstance(first, list | tuple) else next(iter(first.values())))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """None of the libraries' advice and bars on the user's terminal; errors are raised all the same."""
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "lm-eval")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """The library seeds every generator there is; afterwards they go on from where they were."""
-    import numpy as np
-    import torch
-
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

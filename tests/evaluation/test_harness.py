@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,25 @@ def test_the_shipped_task_is_a_slice_with_a_value_for_each_row(base: ModelRef, t
     assert (gain.value, gain.rows) == (0, 8)
 
 
+def test_nothing_leaves_the_machine(base: ModelRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even with the hub allowed: `datasets` would tell of each data set that is loaded."""
+    import datasets
+
+    from posttrain.models.load import load_model, load_tokenizer
+
+    asked: list[str] = []
+
+    def refuse(host: str, *args: object, **kwargs: object) -> None:
+        asked.append(host)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    harness = harness_of(HarnessSpec(tasks=["cloze"], include_path=FOLDER, limit=1), ROOT)
+    assert len(answered(harness, load_model(base), load_tokenizer(base))["general_cloze"]) == 1
+    assert not asked
+
+
 def test_what_cannot_be_measured_is_told(base: ModelRef, tmp_path: Path) -> None:
     from posttrain.models.load import load_model, load_tokenizer
 
@@ -66,6 +87,12 @@ def test_what_cannot_be_measured_is_told(base: ModelRef, tmp_path: Path) -> None
         harness_of(HarnessSpec(tasks=["cloze"], include_path="nowhere"), ROOT)
     known = harness_of(HarnessSpec(tasks=["cloez"], include_path=FOLDER), ROOT)
     model, tokenizer = load_model(base), load_tokenizer(base)
+    text = (ROOT / FOLDER / "cloze.yaml").read_text(encoding="utf-8").replace("metric: acc", "metric: wer")
+    (tmp_path / "cloze.yaml").write_text(text, encoding="utf-8")
+    shutil.copy(ROOT / FOLDER / "cloze.jsonl", tmp_path)
+    foreign = harness_of(HarnessSpec(tasks=["cloze"], include_path=".", limit=1), tmp_path)
+    with pytest.raises(DataError, match=r"the metric wer is none of .* would be code from the hub, which is not run"):
+        answered(foreign, model, tokenizer)
     with pytest.raises(DataError, match=r"evaluate\.harness: cloez: lm-evaluation-harness said: .*cloez"):
         answered(known, model, tokenizer)
 
