@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -80,12 +80,20 @@ def chosen(setting: Setting, has_gpu: bool, has_vllm: bool) -> Choice:
 
 
 class TransformersEngine:
-    """A model in this process."""
+    """A model in this process. `paging`: settings of transformers' `ContinuousBatchingConfig`, its own where empty."""
 
     libraries = ()
 
-    def __init__(self, ref: ModelRef, tokenizer: Any, batch_size: int, name: Choice = "transformers") -> None:
+    def __init__(
+        self,
+        ref: ModelRef,
+        tokenizer: Any,
+        batch_size: int,
+        name: Choice = "transformers",
+        paging: Mapping[str, Any] | None = None,
+    ) -> None:
         self.ref, self.tokenizer, self.batch_size, self.name = ref, tokenizer, batch_size, name
+        self.paging = dict(paging or {})
 
     @cached_property
     def model(self) -> Any:
@@ -127,7 +135,11 @@ class TransformersEngine:
         )
         try:
             with quiet():
-                found = self.model.generate_batch([prompt.ids for prompt in prompts], generation_config=config)
+                found = self.model.generate_batch(
+                    [prompt.ids for prompt in prompts],
+                    generation_config=config,
+                    continuous_batching_config=transformers.ContinuousBatchingConfig(**self.paging),
+                )
         except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
             _LOG.warning("continuous batching cannot run this model (%s); static batches do", error)
             self.name = "transformers"

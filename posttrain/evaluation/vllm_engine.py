@@ -32,7 +32,6 @@ class VllmEngine:
     def __init__(self, ref: ModelRef, tokenizer: Any, vllm: Any = None) -> None:
         self.ref, self.tokenizer = ref, tokenizer
         self.vllm = vllm or importlib.import_module("vllm")
-        self._folder = tempfile.TemporaryDirectory(prefix="posttrain-merged-")
 
     @cached_property
     def config(self) -> Any:
@@ -53,15 +52,16 @@ class VllmEngine:
 
     @cached_property
     def _started(self) -> Any:
-        """vLLM with the weights, those of an adapter merged and saved to a folder of its own first."""
-        weights = self.ref.base
-        if self.ref.adapter is not None:
-            self.model.save_pretrained(self._folder.name)
-            weights = self._folder.name
-        self.__dict__.pop("model", None)
-        gc.collect()
-        _empty_cache()
-        return self.vllm.LLM(**engine_arguments(self.ref, weights))
+        """vLLM with the weights; those of an adapter are merged and saved first, and read when it starts."""
+        with tempfile.TemporaryDirectory(prefix="posttrain-merged-") as folder:
+            weights = self.ref.base
+            if self.ref.adapter is not None:
+                self.model.save_pretrained(folder)
+                weights = folder
+            self.__dict__.pop("model", None)
+            gc.collect()
+            _empty_cache()
+            return self.vllm.LLM(**engine_arguments(self.ref, weights))
 
     def written(
         self, prompts: Sequence[Prompt], decoding: Decoding, progress: Progress
