@@ -16,7 +16,7 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.learning_curve import RowsNeeded
 from posttrain.evaluation.measure import measure
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.evaluation.scoring import Scoring, scoring_of
 from posttrain.preflight import Checked
@@ -219,7 +219,8 @@ def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) 
     """Whether the gate passes, and what is decided then."""
     baseline = evidence.best
     verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
-    gain = gates.compare(scores, baseline, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
+    metric = main_metric(spec.task.kind, scores.metrics)
+    gain = gates.compare(scores, baseline, metric, spec.evaluate.resamples, spec.evaluate.seed)
     return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))
 
 

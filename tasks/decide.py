@@ -6,7 +6,7 @@ from prefect import task
 
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.learning_curve import RowsNeeded
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.gates import Verdict, compare
 from posttrain.strategy import Decision, Evidence, decide
@@ -47,7 +47,8 @@ def decide_after_sft(
 ) -> Decision:
     """Is the target met, can preferences close the gap, or is the task to be thought over?"""
     spec = run.spec
-    gain = compare(scores, baseline.best, MAIN[spec.task.kind], spec.evaluate.resamples, spec.evaluate.seed)
+    metric = main_metric(spec.task.kind, scores.metrics)
+    gain = compare(scores, baseline.best, metric, spec.evaluate.resamples, spec.evaluate.seed)
     evidence = _evidence(run, baseline, rows).with_sft(scores, gain, verdict).with_curve(needed)
     return _decided(run, "decide-after-sft", evidence)
 

@@ -11,7 +11,7 @@ from posttrain import registry, report, tracking
 from posttrain.artifacts import DatasetRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation import published
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.outcome import Outcome
 from posttrain.registry import Incumbent, Promotion
@@ -136,7 +136,7 @@ def _rows_curve(run: Run) -> report.RowsCurve | None:
     if len(drawn) <= 1:
         return None
     targets = {name: target for name, target in run.spec.strategy.targets.items() if name != "perplexity"}
-    main = MAIN[run.spec.task.kind]
+    main = main_metric(run.spec.task.kind, targets)
     metric = main if main in targets else next(iter(targets), main)
     points = [(run.stages[trained].result.rows, run.stages[measured].result) for trained, measured in drawn]
     reasons = run.decisions[-1].reasons if run.decisions else ()

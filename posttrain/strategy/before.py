@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.strategy.conditions import can_prefer, is_enough, is_fit, must_learn
 from posttrain.strategy.decision import Action, Alternative, Decision
@@ -142,7 +142,8 @@ def _within_limits(walk: Walk, dear: str) -> Decision:
 
 def _meanwhile(evidence: Evidence) -> str:
     """Which prompting to live with."""
-    metric, best = MAIN[evidence.kind], evidence.best
+    best = evidence.best
+    metric = main_metric(evidence.kind, best.metrics)
     score = best.metrics.get(metric)
     return f"use the {best.prompting} prompt" + (f" ({metric} {score})" if score else "")
 

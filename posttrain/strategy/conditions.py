@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.words import higher_is_better, shortfalls, surely_misses
@@ -118,7 +118,7 @@ def lagging(evidence: Evidence) -> list[tuple[str, str]]:
 def knows_the_task(evidence: Evidence, scores: Scores) -> list[Answer]:
     """Whether the model knows the task and could be optimised further: every condition, the gain over the baseline
     first; all must hold."""
-    metric = MAIN[evidence.kind]
+    metric = main_metric(evidence.kind, scores.metrics)
     conditions = [beats_baseline(evidence, scores, metric)]
     if (valid := scores.metrics.get("valid_json")) is not None:
         known = valid.value >= FORMAT_KNOWN

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from posttrain.evaluation.learning_curve import Point, RowsNeeded, fit
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.strategy.decision import Decision
 from posttrain.strategy.words import higher_is_better, meets_all
@@ -46,7 +46,7 @@ def rows_needed(spec: PipelineSpec, measured: Mapping[int, Scores]) -> RowsNeede
     None when that target was not measured, or sizes are too few.
     """
     targets = {name: target for name, target in spec.strategy.targets.items() if name != "perplexity"}
-    main = MAIN[spec.task.kind]
+    main = main_metric(spec.task.kind, targets)
     metric = main if main in targets else next(iter(targets), "")
     if len(measured) < 3 or any(metric not in scores.metrics for scores in measured.values()):
         return None

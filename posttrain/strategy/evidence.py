@@ -13,7 +13,7 @@ from pydantic import Field
 
 from posttrain.artifacts import Frozen
 from posttrain.evaluation.learning_curve import RowsNeeded
-from posttrain.evaluation.metrics import MAIN
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Gain, Scores
 from posttrain.gates import Verdict
 from posttrain.strategy.decision import Step
@@ -143,7 +143,7 @@ def best_baseline(zero_shot: Scores, few_shot: Scores | None, kind: str, *others
 
     `others` are further ways of prompting, None for those that were not measured.
     """
-    metric = MAIN[kind]
+    metric = main_metric(kind, zero_shot.metrics)
     if metric not in zero_shot.metrics:
         return zero_shot
     measured = [scores for scores in (few_shot, *others) if scores is not None and metric in scores.metrics]
