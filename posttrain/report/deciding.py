@@ -74,7 +74,7 @@ def judged(verdict: Verdict) -> str:
 
 def _checked(check: Check) -> str:
     size = number(check.value) if check.gain is None else f"{check.gain:+.3f}"
-    return f"{words(check.metric)} {size}"
+    return f"{check.slice}: {words(check.metric)} {size}" if check.slice else f"{words(check.metric)} {size}"
 
 
 def _targets(evidence: Evidence) -> dict[str, float]:
@@ -140,7 +140,7 @@ def _slice(evidence: Evidence) -> str:
         return ""
     _, part, metric = min(found)
     value = float(evidence[f"after_sft/{part}/{metric}"])
-    return f"{part}: {words(metric)} {_compared(metric, value, targets[metric])}"
+    return f"{part}: {words(metric)} {_compared(metric, round(value, 2), targets[metric])}"
 
 
 def _gain(evidence: Evidence) -> str:

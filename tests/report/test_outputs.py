@@ -95,7 +95,8 @@ def test_where_no_answer_is_right_in_full_a_graded_metric_counts(tmp_path: Path)
     [
         ("play some jazz", "play some rock", ["jazz"], ["rock"]),
         ("same", "same", [], []),
-        ("", "new", [], ["new"]),
+        ("", "new", [], []),
+        ("nothing alike here", '{"intent": "PlayMusic"}', [], []),
         ('{"a": 1}', '{"a": 2, "b": 3}', ["1"], ['2, "b": 3']),
     ],
 )
