@@ -225,6 +225,6 @@ def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) 
 
 
 def _judge(spec: PipelineSpec, name: str, scores: Scores, known: Mapping[str, Scores | None]) -> gates.Verdict:
-    demands = getattr(spec.gates, name)
+    demands = spec.gates.demands(name, main_metric(spec.task.kind, scores.metrics))
     measured = spec.evaluate
     return gates.judge(name, demands, scores, known, measured.resamples, measured.seed, spec.gates.correction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import runtime, task
 
 from posttrain import gates
+from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.gates import Verdict
 from posttrain.tracking import log_verdict
@@ -26,7 +27,7 @@ def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -
     """May the candidate go on? `references`: baseline, previous, champion, as far as there are any."""
     label, spec = _label(name), run.spec
     with run.stage(label) as stage:
-        demands = getattr(spec.gates, name)
+        demands = spec.gates.demands(name, main_metric(spec.task.kind, candidate.metrics))
         measured = spec.evaluate
         verdict = gates.judge(
             name, demands, candidate, references, measured.resamples, measured.seed, spec.gates.correction

@@ -11,6 +11,8 @@ from posttrain.spec.field import required, setting
 from posttrain.spec.metrics import MetricName
 
 Reference = Literal["baseline", "previous", "champion"]
+MARGIN = 0.02
+"""Of the demands that stand where a spec has none: some ten rows of 700, about what two seeds differ by."""
 
 
 class Gate(Frozen):
@@ -76,10 +78,25 @@ class GatesSpec(Frozen):
         default_factory=list, description="Demands on the model after SFT.", json_schema_extra={"source": "S0"}
     )
     after_align: list[Gate] = Field(
-        default_factory=list, description="Demands on the model after DPO.", json_schema_extra={"source": "S0"}
+        default_factory=list,
+        description="Demands on the model after DPO. Left out: its main metric is not worse than before, margin 0.02.",
+        json_schema_extra={"source": "S0"},
     )
     release: list[Gate] = Field(
         default_factory=list,
-        description="Demands on the test split before promotion to champion.",
+        description="Demands on the test split before promotion to champion. Left out: the main metric is not worse "
+        "than the champion's, margin 0.02.",
         json_schema_extra={"source": "S4"},
     )
+
+    def demands(self, name: str, main_metric: str) -> list[Gate]:
+        """The demands of a list (`after_sft`, `after_align` or `release`).
+
+        A spec that says nothing of DPO or of the release does not mean that a worse model may replace a better one;
+        who does writes an empty list.
+        """
+        demanded: list[Gate] = getattr(self, name)
+        better: dict[str, Reference] = {"after_align": "previous", "release": "champion"}
+        if name in self.model_fields_set or name not in better:
+            return demanded
+        return [Gate(metric=main_metric, not_worse_than=better[name], margin=MARGIN)]
