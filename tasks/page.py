@@ -69,7 +69,7 @@ def page(
         scores=tuple(report.ScoreLine(label=label, scores=scores) for label, scores in measured.items()),
         targets=dict(spec.strategy.targets),
         published=published.read(peers),
-        changes=_changes(compared, baseline, candidate, measured.get("Test"), champion),
+        changes=changes(measured, baseline, candidate, champion),
         outputs=report.side_by_side(compared),
         confusion=report.confusion_of(*list(measured.items())[-1]),
         rows_curve=_rows_curve(run),
@@ -104,29 +104,31 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
     )
 
 
-def _changes(
-    compared: dict[str, Scores],
-    baseline: Baseline,
-    candidate: Candidate | None,
-    test: Scores | None,
-    champion: Incumbent | None,
+def changes(
+    measured: dict[str, Scores], baseline: Baseline, candidate: Candidate | None, champion: Incumbent | None
 ) -> tuple[report.Changes, ...]:
-    """From the better prompt to the model that goes on, from SFT to DPO, and from champion to challenger."""
+    """From the better prompt to the model that goes on, from SFT to DPO, and from the champion to this run.
+
+    `measured` is what `measured_models` found. Without a model that goes on, the last measured one takes its place, and
+    without any trained one the two ways of prompting are compared.
+    """
+    compared = {label: scores for label, scores in measured.items() if scores.split == "validation"}
     before, after = _label(compared, baseline.best), list(compared)[-1]
     if candidate is not None:
         after = _label(compared, candidate.scores)
-    pairs = [(before, after)] if before != after else [("Base, zero-shot", "Base, few-shot")]
+    trained = [label for label in compared if not label.startswith("Base")]
+    pairs = [(before, after)] if trained else [(label, before) for label in compared if label != before]
     pairs += [("SFT", "DPO")] if {"SFT", "DPO"} <= set(compared) else []
     found = [report.compare_outputs(one, compared[one], two, compared[two]) for one, two in pairs]
-    if champion is not None and champion.scores is not None and test is not None:
+    if champion is not None and champion.scores is not None and "Test" in measured:
         name = f"Champion, version {champion.version}"
-        found.append(report.compare_outputs(name, champion.scores, "This run", test))
+        found.append(report.compare_outputs(name, champion.scores, "This run", measured["Test"]))
     return tuple(each for each in found if each is not None)
 
 
 def _label(measured: dict[str, Scores], wanted: Scores) -> str:
     """The label of scores, by the outputs behind them: those of the prompts may carry each other's perplexity."""
-    return next(label for label, scores in measured.items() if scores.outputs == wanted.outputs)
+    return next(label for label, scores in measured.items() if scores.outputs.uri == wanted.outputs.uri)
 
 
 def _rows_curve(run: Run) -> report.RowsCurve | None:

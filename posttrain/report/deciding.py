@@ -18,6 +18,9 @@ from posttrain.wording import duration, number
 
 Evidence = Mapping[str, float | str | int]
 
+WITHOUT_EXAMPLES = ("zero_shot", "step_by_step", "self_consistency")
+"""Ways to ask by the prompt alone, as the evidence names them."""
+PROMPTING = {"step-by-step": "step by step", "self-consistency": "by a vote"}
 PREFERENCES = {
     "people": "people's pairs are given",
     "verifier": "the task's verifier can rank",
@@ -45,18 +48,22 @@ def notes(report: ReportInput) -> dict[str, str]:
     return {key: text for key, text in found.items() if text}
 
 
-def against_targets(evidence: Evidence, who: str) -> str:
-    """The score that is furthest from its target, or the one closest to it when all are met."""
+def against_targets(evidence: Evidence, *ways: str) -> str:
+    """The score that is furthest from its target, of the best of these ways to ask; as "slot F1 0.110 < 0.8"."""
     targets = _targets(evidence)
     if not targets:
         return "no targets are set"
-    if not any(name.startswith(f"{who}/") for name in evidence):
+    measured = [who for who in ways if any(name.startswith(f"{who}/") for name in evidence)]
+    if not measured:
         return ""
-    metric = min(targets, key=lambda name: _margin(name, evidence.get(f"{who}/{name}"), targets[name]))
-    value, target = evidence.get(f"{who}/{metric}"), targets[metric]
-    if not isinstance(value, int | float):
+    margin, metric, who = max(min((*_standing(evidence, who, name), who) for name in targets) for who in measured)
+    if margin == -float("inf"):
         return f"{words(metric)} not measured"
-    return f"{words(metric)} {_compared(metric, float(value), target)}"
+    return f"{words(metric)} {_compared(metric, float(evidence[f'{who}/{metric}']), targets[metric])}"
+
+
+def _standing(evidence: Evidence, who: str, metric: str) -> tuple[float, str]:
+    return _margin(metric, evidence.get(f"{who}/{metric}"), float(evidence[f"target/{metric}"])), metric
 
 
 def judged(verdict: Verdict) -> str:
@@ -98,7 +105,7 @@ def _compared(metric: str, value: float, target: float) -> str:
 def _reached(evidence: Evidence) -> str:
     """How much of every target the better prompting reaches."""
     targets, best = _targets(evidence), None
-    for who in ("zero_shot", "few_shot"):
+    for who in (*WITHOUT_EXAMPLES, "few_shot"):
         if not any(name.startswith(f"{who}/") for name in evidence):
             continue
         margins = [_margin(name, evidence.get(f"{who}/{name}"), target) for name, target in targets.items()]
@@ -158,7 +165,7 @@ def _curve(evidence: Evidence) -> str:
 
 
 BEFORE: dict[str, Callable[[Evidence], str]] = {
-    "prompt": lambda evidence: against_targets(evidence, "zero_shot"),
+    "prompt": lambda evidence: against_targets(evidence, *WITHOUT_EXAMPLES),
     "few_shot": lambda evidence: against_targets(evidence, "few_shot"),
     "pattern": _reached,
     "prefer": lambda evidence: PREFERENCES.get(str(evidence.get("preferences", "")), ""),
@@ -183,6 +190,8 @@ def _ends(decision: Decision) -> dict[str, str]:
         return {"collect_data" if decision.step == "baseline" else "collect_after": f"{rows:,} more"}
     if decision.action == "measure_more" and rows:
         return {"measure_more": f"on {rows:,} rows"}
+    if decision.action in ("use_prompt", "keep_prompt"):
+        return {decision.action: PROMPTING.get(decision.prompting, decision.prompting)}
     if decision.action == "align_base":
         return {"limits": _minutes("align_base", "DPO")(decision.evidence)}
     return {}

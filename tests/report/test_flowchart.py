@@ -206,6 +206,10 @@ def test_each_box_on_the_way_says_its_number() -> None:
         "release": "too few rows: slot F1 +0.007",
         "champion": "version 4",
     }
+    reasoning = NEAR.model_copy(update={"prompting": "step-by-step"})
+    told_steps = notes(told(decide(evidence(step_by_step=reasoning, preferences="none"))))
+    assert told_steps["prompt"] == "slot F1 0.750 < 0.8"  # the best way to ask without examples
+    assert (told_steps["pattern"], told_steps["keep_prompt"]) == ("94% of the target reached", "step by step")
     few = notes(told(decide(evidence(usable_rows=50))))
     assert (few["enough"], few["collect_data"]) == ("50 rows < 200", "150 more")
 
