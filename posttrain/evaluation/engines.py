@@ -2,8 +2,8 @@
 
 `auto` takes vLLM where there is a CUDA GPU and vllm can be imported, else transformers. On a GPU transformers batches
 continuously where outputs are greedy and free, and in static batches otherwise; on a CPU always in static batches,
-because continuous ones took 3.6 to 7 times as long there (32 prompts, 48 tokens each, the tiny base, two cores; the
-outputs were the same). Neither GPU path has been run on a GPU yet. Outputs of two engines differ in their last bits, so
+because continuous ones took 1.6 times the work there (CPU seconds on one thread; 24 prompts, 48 tokens each, the tiny
+base) and 3.6 to 7 times as long with their own page pool, which fills the memory; the outputs were the same. Neither GPU path has been run on a GPU yet. Outputs of two engines differ in their last bits, so
 an engine is part of an output's name. Knows nothing of tasks or scores.
 """
 
@@ -18,7 +18,8 @@ from typing import Any, Literal, Protocol
 from posttrain.artifacts import ModelRef
 from posttrain.errors import SpecError
 from posttrain.evaluation.decoding import Decoding
-from posttrain.evaluation.generate import Prompt, context_length, text_ends, written
+from posttrain.evaluation.generate import Prompt, context_length, written
+from posttrain.evaluation.stepping import text_ends
 from posttrain.evaluation.vllm_engine import VllmEngine
 from posttrain.models.load import load_model, quiet
 from posttrain.progress import Progress

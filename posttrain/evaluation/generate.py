@@ -7,7 +7,6 @@ only its end-of-text tokens do. Knows nothing of tasks or scores.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from posttrain.errors import ModelError
 from posttrain.evaluation.constrained import Grammar
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.drawing import Draws
+from posttrain.evaluation.stepping import Watch, own_settings, text_ends, up_to_blank_line
 from posttrain.progress import Progress, silent
 from posttrain.prompts import PLAIN_TEMPLATE, Message
 
@@ -164,7 +164,7 @@ def _generate(
     devices = [model.device] if model.device.type == "cuda" else []
     done = 0
     progress(0, len(order), "generating")
-    with torch.random.fork_rng(devices=devices), torch.inference_mode(), _own_settings(model, tokenizer, settings):
+    with torch.random.fork_rng(devices=devices), torch.inference_mode(), own_settings(model, tokenizer, settings):
         for start in range(0, len(order), batch_size):
             if seed is not None:
                 torch.manual_seed(seed + start)
@@ -174,13 +174,13 @@ def _generate(
             def tell(written: int, done: int = done, share: float = share) -> None:
                 progress(done + share * written, len(order), "generating")
 
-            watch = _Watch(tokenizer, len(batch[0].ids), end_at_blank_line, tell)
+            watch = Watch(tokenizer, len(batch[0].ids), end_at_blank_line, tell)
             yield batch, _one_batch(model, tokenizer, batch, watch, processors(batch))
             done += len(batch)
             progress(done, len(order), "generating")
 
 
-def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watch, processors: list[Any]) -> list[str]:
+def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: Watch, processors: list[Any]) -> list[str]:
     import torch
 
     width = len(batch[0].ids)
@@ -194,61 +194,3 @@ def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: _Watc
     )
     texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
     return [up_to_blank_line(text) if watch.end_at_blank_line else text for text in texts]
-
-
-def up_to_blank_line(text: str) -> str:
-    """A text's first paragraph."""
-    return text.lstrip().split("\n\n")[0]
-
-
-class _Watch:
-    """Called after each token: tells progress, and which rows have come to a blank line."""
-
-    def __init__(self, tokenizer: Any, width: int, end_at_blank_line: bool, tell: Callable[[int], None]) -> None:
-        self.tokenizer, self.width, self.end_at_blank_line, self.tell = (tokenizer, width, end_at_blank_line, tell)
-
-    def __call__(self, ids: Any, scores: Any, **kwargs: Any) -> Any:
-        import torch
-
-        self.tell(ids.shape[1] - self.width)
-        ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        if self.end_at_blank_line:
-            for row, token in enumerate(ids[:, -1].tolist()):
-                if "\n" in self.tokenizer.decode([token]):
-                    text = self.tokenizer.decode(ids[row, self.width :], skip_special_tokens=True)
-                    ended[row] = "\n\n" in text.lstrip()
-        return ended
-
-
-@contextlib.contextmanager
-def _own_settings(model: Any, tokenizer: Any, settings: dict[str, Any]) -> Iterator[None]:
-    """Put our generation settings in place of the model's own for a while.
-
-    generate() fills what a caller leaves open from the model's `generation_config`, and warns of flags there that
-    do not go together; so the model's is replaced. The cache is given back at the end.
-    """
-    import transformers
-
-    new_config: Any = transformers.GenerationConfig
-    theirs = model.generation_config
-    model.generation_config = new_config(
-        eos_token_id=text_ends(theirs, tokenizer),
-        pad_token_id=tokenizer.pad_token_id or 0,
-        cache_implementation="static",
-        disable_compile=True,
-        **settings,
-    )
-    try:
-        yield
-    finally:
-        model.generation_config = theirs
-        if hasattr(model, "_cache"):
-            del model._cache
-
-
-def text_ends(config: Any, tokenizer: Any) -> list[int] | None:
-    """The tokens that end a text: the generation configuration's and the tokenizer's; None without any."""
-    own = config.eos_token_id if config is not None else None
-    listed = own if isinstance(own, list) else [own]
-    ends = {token for token in [*listed, tokenizer.eos_token_id] if token is not None}
-    return sorted(ends) or None

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from posttrain.artifacts import ModelRef
 from posttrain.evaluation.decoding import Decoding
-from posttrain.evaluation.generate import Prompt, context_length, text_ends, up_to_blank_line
+from posttrain.evaluation.generate import Prompt, context_length
+from posttrain.evaluation.stepping import text_ends, up_to_blank_line
 from posttrain.models.load import load_model
 from posttrain.progress import Progress
 
