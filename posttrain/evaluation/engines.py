@@ -3,8 +3,9 @@
 `auto` takes vLLM where there is a CUDA GPU and vllm can be imported, else transformers. On a GPU transformers batches
 continuously where outputs are greedy and free, and in static batches otherwise; on a CPU always in static batches,
 because continuous ones took 1.6 times the work there (CPU seconds on one thread; 24 prompts, 48 tokens each, the tiny
-base) and 3.6 to 7 times as long with their own page pool, which fills the memory; the outputs were the same. Neither GPU path has been run on a GPU yet. Outputs of two engines differ in their last bits, so
-an engine is part of an output's name. Knows nothing of tasks or scores.
+base) and 3.6 to 7 times as long with their own page pool, which fills the memory; outputs were the same. Neither GPU
+path has been run on a GPU yet. Outputs of two engines differ in their last bits, so an engine is part of an output's
+name. Knows nothing of tasks or scores.
 """
 
 from __future__ import annotations
