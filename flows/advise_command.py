@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.display import ANSWERS, cost, where_to_look
+from flows.decisions import ANSWERS, cost
+from flows.display import where_to_look
 from flows.run_command import run_pipeline
 from posttrain.outcome import Outcome
 from posttrain.strategy import MEANING, TRAINS, Alternative, Decision

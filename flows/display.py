@@ -11,9 +11,8 @@ import time
 from types import TracebackType
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
@@ -28,16 +27,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from flows.decisions import decision_path
 from posttrain.gates import Check, Verdict
-from posttrain.outcome import Outcome, last_decisions
-from posttrain.strategy import Alternative, Decision
+from posttrain.outcome import Outcome
 from posttrain.wording import duration, number
 
 NAME_WIDTH = 22
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask: in a log file, tables need not be squeezed into 80."""
 PLAIN_EVERY_SECONDS = 15.0
-ANSWERS = {"yes": "green", "no": "yellow"}
 ENDINGS = {
     "promoted": "bold green",
     "challenger": "bold yellow",
@@ -166,45 +164,6 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     console.print()
     console.print(outcome.headline, style=ENDINGS[outcome.ending], markup=False, highlight=False)
     console.print(where_to_look(outcome))
-
-
-def decision_path(decisions: tuple[Decision, ...]) -> RenderableType:
-    """Each decision as `step → action` with its cost, the way through the flowchart, its reasons, what was not chosen.
-
-    A question that was asked again, when more was known, is shown with its last answer.
-    """
-    lines: list[RenderableType] = [Text("Decisions", style="bold")]
-    for decision in last_decisions(decisions):
-        action = (decision.action.replace("_", " "), "bold cyan")
-        lines.append(Text.assemble(f"  {decision.step} → ", action, cost(decision)))
-        if decision.path:
-            lines.append(Padding(_walked(decision), (0, 0, 0, 6)))
-        lines += [Padding(Text(reason, style="dim"), (0, 0, 0, 6)) for reason in decision.reasons]
-        if decision.alternatives:
-            lines.append(Padding(Text(_not_chosen(decision), style="dim italic"), (0, 0, 0, 6)))
-    return Group(*lines)
-
-
-def _walked(decision: Decision) -> Text:
-    """Does the prompt meet the need? no · Must a new pattern be learned? yes"""
-    line = Text()
-    for turn in decision.path:
-        answer = (turn.answer, ANSWERS.get(turn.answer, "yellow"))
-        line.append_text(Text.assemble(" · " if line else "", turn.question, " ", answer))
-    return line
-
-
-def _not_chosen(decision: Decision) -> str:
-    others = [f"{other.action.replace('_', ' ')}{cost(other)}" for other in decision.alternatives]
-    return f"not chosen: {'; '.join(others)} (the report says why)"
-
-
-def cost(made: Decision | Alternative) -> str:
-    """Minutes and money in words, after a comma; empty where nothing is known."""
-    if made.minutes is None:
-        return ""
-    money = "" if made.money is None else f", {made.money:.2f}"
-    return f", ≈ {duration(60 * made.minutes)}{money}"
 
 
 def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
