@@ -230,6 +230,59 @@ def copying_tasks(pool: list[str], count: int, seed: int) -> Iterator[Document]:
             yield task
 
 
+# --- worked examples ---------------------------------------------------------------------------------------
+
+
+def by_word(pool: list[str]) -> dict[str, list[str]]:
+    """Word -> the short sentences that hold it, for words that some sentences share and most do not."""
+    found: dict[str, list[str]] = {}
+    for sentence in pool:
+        if len(sentence.split()) <= 10:
+            for word in sorted(set(re.findall(r"[a-z]{4,}", sentence.lower()))):
+                found.setdefault(word, []).append(sentence)
+    return {word: sentences for word, sentences in found.items() if 4 <= len(sentences) <= 200}
+
+
+def _labelled(groups: Mapping[str, list[str]], keys: list[str], names: list[str], rng: random.Random) -> Document:
+    """A label for each word; the last sentence is labelled like the one with which it shares a word."""
+    labels = rng.sample(names, rng.randint(2, 3))
+    picked = {label: rng.sample(groups[rng.choice(keys)], 3) for label in labels}
+    shown = [(sentence, label) for label, (first, second, _) in picked.items() for sentence in (first, second)]
+    rng.shuffle(shown)
+    twin = shown.pop()
+    turns = shown[: rng.randint(1, 4)]
+    turns.insert(rng.randint(0, len(turns)), twin)
+    turns.append((picked[twin[1]][2], twin[1]))
+    field = rng.choice(("", "", "label", rng.choice(keys)))
+    return _dialogue([(sentence, _as_json({field: label}) if field else label) for sentence, label in turns])
+
+
+def _same_form(groups: Mapping[str, list[str]], keys: list[str], names: list[str], rng: random.Random) -> Document:
+    """Every sentence comes back in the same form, which only the turns before it tell."""
+    field = rng.choice(keys)
+    form: Callable[[str], str] = rng.choice(
+        (lambda text: text, lambda text: _as_json({field: text}), lambda text: f"{field}: {text}")
+    )
+    sentences = [rng.choice(groups[rng.choice(keys)]) for _ in range(rng.randint(2, 5))]
+    return _dialogue([(sentence, form(sentence)) for sentence in sentences])
+
+
+def _dialogue(turns: list[tuple[str, str]]) -> Document:
+    return [message for asked, told in turns for message in turn(asked, told)]
+
+
+def worked_examples(pool: list[str], count: int, seed: int) -> Iterator[Document]:
+    """`count` dialogues whose last answer follows from the turns before it: what a few-shot prompt asks of a model."""
+    rng = random.Random(seed)
+    groups = by_word(pool[:60_000])
+    keys = sorted(groups)
+    for _ in range(count):
+        names = [" ".join(rng.sample(keys, rng.choice((1, 1, 2, 3)))) for _ in range(6)]
+        task = (_labelled if rng.random() < 0.75 else _same_form)(groups, keys, names, rng)
+        told = rng.choice(("", "", "Answer like the examples.", " ".join(rng.sample(keys, 3)).capitalize() + "."))
+        yield [{"role": "system", "content": told}, *task] if told else task
+
+
 def natural_rows(root: Path) -> list[Document]:
     """Every training row of the real sources, in a fixed order.
 
