@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -42,6 +43,24 @@ gates:
   release: [{metric: valid_json, at_least: 0.01}]
 resources: {retry_delay_seconds: 0}
 """
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker takes a file at a time; the files that need the small pipeline go to one, which then runs it once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types here
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "pipeline" if _needs_the_pipeline(file) else file
+
+    return ByFile(config, log)
+
+
+@functools.cache
+def _needs_the_pipeline(file: str) -> bool:
+    return "pipeline: Pipeline" in (PROJECT / file).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,12 @@ def small_project(root: Path) -> Project:
         out.writelines(lines.readlines()[:100])
     shutil.copy(general / "held_out.jsonl.gz", root / "data/held_out.jsonl.gz")
     (root / "small.yaml").write_text(SMALL_SPEC, encoding="utf-8")
-    own = {
+    return Project(root, environment(root))
+
+
+def environment(root: Path) -> dict[str, str]:
+    """What a run in this folder is told, and nothing else: no store is shared with other tests."""
+    return {
         "PREFECT_HOME": str(root / "prefect-home"),
         # A flow without `posttrain` around it starts Prefect's own server, whose 20 s are too few for a slow machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
@@ -97,7 +121,6 @@ def small_project(root: Path) -> Project:
         "HOME": os.environ["HOME"],
         "LANG": "C.UTF-8",
     }
-    return Project(root, own)
 
 
 def _some_of_each_intent(source: Path, target: Path, rows: int) -> None:
