@@ -14,7 +14,7 @@ from posttrain.data.embedding.pretrained import MINILM, folder_of, loaded
 
 
 def token_vectors(texts: Sequence[str], max_tokens: int = 128, model: str = MINILM) -> list[np.ndarray]:
-    """For each text an array float32 (tokens, width) of unit vectors; the model's own marks ([CLS], [SEP]) are left out.
+    """For each text an array float32 (tokens, width) of unit vectors, without the model's own marks ([CLS], [SEP]).
 
     A longer text is read at its beginning and its end, half of `max_tokens` each. Raises: `ModelError`.
     """
