@@ -43,7 +43,7 @@ class FoundRun(Frozen):
             return None
         place, scores = found
         label = (
-            self.outcome.labels[place] if place < len(self.outcome.labels) else f"{scores.split}, {scores.prompting}"
+            self.outcome.labels[place] if place < len(self.outcome.labels) else f"{scores.split}, {scores.asked}"
         )
         return label, scores if Path(scores.outputs.uri).is_file() else self._kept(scores)
 

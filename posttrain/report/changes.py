@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.artifacts import DatasetRef
-from posttrain.evaluation.metrics import MAIN, METRICS
+from posttrain.evaluation.metrics import JUDGED, MAIN, METRICS
 from posttrain.evaluation.scores import Scores
 from posttrain.report.content import Changes, SideBySide
 from posttrain.report.outputs import RIGHT, by_id, spread
@@ -96,7 +96,7 @@ def _same(first: Row, second: Row) -> bool:
 
 def _counted_by(shared: Sequence[Pair]) -> str:
     """The metric that says of a row whether it is right; where no row is, or none says so, a graded one."""
-    has = [name for name in (*RIGHT, *MAIN.values()) if all(_has(pair, name) for pair in shared)]
+    has = [name for name in (*RIGHT, JUDGED, *MAIN.values()) if all(_has(pair, name) for pair in shared)]
     right = [name for name in has if name in RIGHT and any(row[name] == 1.0 for pair in shared for row in pair)]
     graded = [name for name in has if name not in RIGHT]
     return next(iter([*right, *graded, *has]), EQUAL)

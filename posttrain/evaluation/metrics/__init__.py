@@ -4,6 +4,7 @@ from posttrain.evaluation.metrics.labels import confusion
 from posttrain.evaluation.metrics.metric import Answer, Cell, Cells, Metric
 from posttrain.evaluation.metrics.structured import JSON_KINDS, fields
 from posttrain.evaluation.metrics.table import (
+    JUDGED,
     KINDS,
     MAIN,
     METRICS,
@@ -17,6 +18,7 @@ from posttrain.evaluation.metrics.totals import exponential_mean, mean, micro_f1
 
 __all__ = [
     "JSON_KINDS",
+    "JUDGED",
     "KINDS",
     "MAIN",
     "METRICS",
