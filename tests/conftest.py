@@ -47,20 +47,29 @@ resources: {retry_delay_seconds: 0}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A worker takes a file at a time; the files that need the small pipeline go to one, which then runs it once."""
+    """A worker takes a file at a time, those that run whole pipelines first, or one of them would be left for the end.
+
+    The files that need the small pipeline go to one worker, which then runs it once.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types here
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return "pipeline" if _needs_the_pipeline(file) else file
+            return "pipeline" if _holds(file, "pipeline: Pipeline") else file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            whole = [scope for scope in self.workqueue if scope == "pipeline" or _holds(scope, 'posttrain("run"')]
+            for scope in whole:
+                self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
 
     return ByFile(config, log)
 
 
 @functools.cache
-def _needs_the_pipeline(file: str) -> bool:
-    return "pipeline: Pipeline" in (PROJECT / file).read_text(encoding="utf-8")
+def _holds(file: str, text: str) -> bool:
+    return text in (PROJECT / file).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_a_champion_that_changed_meanwhile_is_what_the_candidate_must_beat(
             rival(run, scored(tmp_path, "first", [1] * 10 + [0] * 30), None)
             monkeypatch.setattr(flows.release, "evaluate", lambda *given: scores)
             monkeypatch.setattr(flows.release, "judge", judged_while_another_is_promoted)
-            monkeypatch.setattr(flows.release, "conclude", lambda *given: found.append(given[-2:]))
+            monkeypatch.setattr(flows.release, "conclude", lambda *given: found.append(given[5:7]))
             decision = Decision(step="after_sft", action="release", reasons=("so",), evidence={})
             candidate = Candidate(model=run.base, scores=scores, verdict=verdict(passed=True), decision=decision)
             ref = DatasetRef(uri="/w/rows.parquet", fingerprint="f" * 16, rows=40)
