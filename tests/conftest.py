@@ -41,7 +41,7 @@ gates:
   after_sft: [{metric: valid_json, above: baseline}]
   after_align: [{metric: slot_f1, not_worse_than: previous, margin: 0.2}]
   release: [{metric: valid_json, at_least: 0.01}]
-resources: {retry_delay_seconds: 0}
+resources: {retry_delay_seconds: 0, threads: 1}
 """
 
 
@@ -125,6 +125,8 @@ def environment(root: Path) -> dict[str, str]:
         # A flow without `posttrain` around it starts Prefect's own server, whose 20 s are too few for a slow machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "HF_HUB_OFFLINE": "1",
+        # Two workers on two cores: a second thread of each would wait for a core more than it worked.
+        "OMP_NUM_THREADS": "1",
         "COLUMNS": "160",
         "PATH": os.environ["PATH"],
         "HOME": os.environ["HOME"],

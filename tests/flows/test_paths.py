@@ -16,8 +16,17 @@ SMALLER: dict[str, dict[str, Any]] = {
     "prompt_is_enough": {"curate": {"validation_rows": 40}, "evaluate": {"baseline_rows": 40}},
     "few_shot": {"evaluate": {"baseline_rows": 60}},
     "collect_more_data": {},
-    "sft_passes": {"evaluate": {"baseline_rows": 40, "perplexity_rows": 20, "resamples": 500}},
-    "sft_then_dpo": {"evaluate": {"baseline_rows": 40, "resamples": 500}},
+    "sft_passes": {
+        "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "perplexity_rows": 20, "resamples": 500},
+        "gates": {"release": [{"metric": "accuracy", "at_least": 0.85}]},
+    },
+    "sft_then_dpo": {
+        "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "resamples": 500},
+        "strategy": {"targets": {"intent_accuracy": 0.87, "slot_f1": 0.55}},
+        "sft": {"num_train_epochs": 1},
+        "align": {"prompts": 60},
+        "gates": {"release": [{"metric": "slot_f1", "at_least": 0.5}]},
+    },
 }
 """What a spec's sections say otherwise here, so that its run takes seconds."""
 
@@ -27,6 +36,7 @@ def run(name: str, tmp_path: Path) -> dict[str, Any]:
     spec = yaml.safe_load((PATHS / f"{name}.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALLER[name].items():
         spec[section] = {**spec.get(section, {}), **changes}
+    spec["resources"] = {"threads": 1}
     for folder in ("paths", "general"):
         shutil.copytree(DATA / folder, tmp_path / "data" / folder)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
