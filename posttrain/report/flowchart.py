@@ -43,6 +43,8 @@ class Way:
 
     keys: tuple[str, ...]
     answers: dict[str, str]
+    fallback: bool = False
+    """Whether the gate after DPO refused, so that the model before it went on."""
 
     @property
     def edges(self) -> tuple[tuple[str, str], ...]:
@@ -173,7 +175,8 @@ def way(report: ReportInput) -> Way:
         met.append(ALIASES[report.lineage.alias])
     elif report.ending == "refused" and not {*met} & {*STOPS}:
         met.append("refused")
-    return Way(tuple(dict.fromkeys(met)), answers)
+    refused = any(verdict.name == "after_align" and not verdict.passed for verdict in report.verdicts)
+    return Way(tuple(dict.fromkeys(met)), answers, fallback=refused)
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:

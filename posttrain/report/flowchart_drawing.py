@@ -101,6 +101,8 @@ def _edges(taken: Way) -> tuple[DrawnEdge, ...]:
     """The usual lines, then those of the way, on top."""
     lit = set(taken.edges)
     says = {(edge.start, edge.end): edge.says for edge in USUAL}
+    if taken.fallback:
+        says["after_align", "release"] = "refused: the model before DPO"
     unlit = [edge for edge in USUAL if (edge.start, edge.end) not in lit]
     on_way = [Edge(start, end, says.get((start, end), "")) for start, end in taken.edges]
     every = [*unlit, *on_way]

@@ -185,6 +185,15 @@ def test_the_way_of_a_whole_run(run: report.ReportInput, expected: tuple[str, ..
     assert way(run).keys == expected
 
 
+@pytest.mark.parametrize(("outcome", "said"), [("passed", "passed"), ("refused", "refused: the model before DPO")])
+def test_a_refused_dpo_says_which_model_goes_on(outcome: str, said: str) -> None:
+    judged = (verdict("after_sft"), verdict("after_align", outcome), verdict("release"))
+    drawn = flowchart(told(SFT, after(LAGS), verdicts=judged, alias="champion"))
+    assert drawn is not None
+    assert said in {edge.says for edge in drawn.edges if edge.taken}
+    assert ("refused: the model before DPO" in {edge.says for edge in drawn.edges}) == (outcome == "refused")
+
+
 def test_each_box_on_the_way_says_its_number() -> None:
     """POOR has slot F1 0.05 of 0.80, a sixteenth, and valid JSON 0.20 of 0.99."""
     lags = told(SFT, after(LAGS), verdicts=(verdict("after_sft"), verdict("release", "too_few_rows")), alias="champion")
