@@ -128,6 +128,7 @@ class TransformersEngine:
 
         transformers logs what goes wrong in its generation thread and leaves the request out, so both are looked at.
         """
+        import torch
         import transformers
 
         new_config: Any = transformers.GenerationConfig
@@ -142,7 +143,9 @@ class TransformersEngine:
                     generation_config=config,
                     continuous_batching_config=transformers.ContinuousBatchingConfig(**self.paging),
                 )
-        except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+        except torch.OutOfMemoryError:
+            raise  # smaller batches are the cure, and whoever launched this knows how
+        except (RuntimeError, ValueError, NotImplementedError) as error:
             _LOG.warning("continuous batching cannot run this model (%s); static batches do", error)
             self.name = "transformers"
             return [], list(prompts)

@@ -42,9 +42,7 @@ class FoundRun(Frozen):
         if found is None:
             return None
         place, scores = found
-        label = (
-            self.outcome.labels[place] if place < len(self.outcome.labels) else f"{scores.split}, {scores.asked}"
-        )
+        label = self.outcome.labels[place] if place < len(self.outcome.labels) else f"{scores.split}, {scores.asked}"
         return label, scores if Path(scores.outputs.uri).is_file() else self._kept(scores)
 
     def _kept(self, scores: Scores) -> Scores:
@@ -103,7 +101,7 @@ def _of_pipeline(name: str, which: str) -> Any:
 
 def _read(asked: str, path: Path) -> FoundRun:
     try:
-        return FoundRun(asked=asked, outcome=Outcome.model_validate_json(path.read_text(encoding="utf-8")))
+        return FoundRun(asked=asked, outcome=Outcome.model_validate_json(path.read_bytes()))
     except ValidationError as error:
         wrong = f"{error.error_count()} fields differ"
         raise ModelError(f"{path}: is no outcome as this version writes it ({wrong}); run its spec again") from None

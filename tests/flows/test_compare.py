@@ -160,6 +160,9 @@ def test_what_is_no_run_is_refused_in_one_line(run: str, reason: str) -> None:
     assert reason in done.stderr
 
 
-def test_an_outcome_of_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "outcome.json").write_text('{"name": "x"}')
+@pytest.mark.parametrize(
+    "content", [b'{"name": "x"}', b'{"name": "x", "en', b"", b"\xff\xfe\x00"], ids=["other", "cut", "empty", "bytes"]
+)
+def test_an_outcome_of_another_version_or_a_broken_one_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "outcome.json").write_bytes(content)
     assert "is no outcome as this version writes it" in compare(str(tmp_path), "reports/better").stderr
