@@ -68,9 +68,16 @@ def meets_all(scores: Scores | None, targets: Mapping[str, float]) -> bool:
 def why_not(scores: Scores, targets: Mapping[str, float], who: str) -> list[str]:
     """A line for each target that is missed."""
     return [
-        f"{who}: {name} {words} misses the target {target:g}: {MISSING.get(name, 'it is not good enough')}"
+        f"{who}: {name} {words} misses the target {target:g}: {_what_is_wrong(name, scores.metrics.get(name), target)}"
         for name, target, words in shortfalls(scores, targets)
     ]
+
+
+def _what_is_wrong(metric: str, score: Score | None, target: float) -> str:
+    """In a phrase; a target within the interval is missed too narrowly to blame anything."""
+    if score is not None and not surely_misses(metric, score, target):
+        return "narrowly, the target lies within the interval"
+    return MISSING.get(metric, "it is not good enough")
 
 
 def standing(scores: Scores, wanted: Mapping[str, object]) -> str:

@@ -105,6 +105,7 @@ def test_one_missed_target_is_enough_to_train() -> None:
     decision = baseline(zero_shot=almost, few_shot=POOR)
     assert decision.action == "sft"
     assert "the prompt alone: valid_json 0.980 [0.960, 1.000] misses the target 0.99" in decision.reasons[0]
+    assert decision.reasons[0].endswith("narrowly, the target lies within the interval")  # no fault to name
     assert "5000 usable rows are enough" in decision.reasons[-1]
 
 
