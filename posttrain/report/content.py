@@ -170,7 +170,6 @@ class ReportInput(Frozen):
     facts: dict[str, str] = Field({}, description="Shown under the headline: task, base, spec file, finished")
     decisions: tuple[Decision, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
-    preference: str = Field("", description="More on why DPO was run or not, and what it changed")
     rules: tuple[RuleRow, ...] = ()
     funnel: tuple[FunnelRow, ...] = ()
     other_funnels: dict[str, tuple[FunnelRow, ...]] = Field({}, description="Part of the data → its own steps")

@@ -15,7 +15,7 @@ from posttrain.report.content import Changes, ReportInput, SideBySide
 from posttrain.report.differences import Part, marked
 from posttrain.report.flowchart_drawing import flowchart
 from posttrain.report.funnel import draw, in_funnel, stations, summary
-from posttrain.report.story import GATES, OUTCOMES, path, preference
+from posttrain.report.story import GATES, OUTCOMES, path
 from posttrain.report.templates import environment, tidy
 from posttrain.strategy import MEANING
 
@@ -40,7 +40,6 @@ def render(report: ReportInput) -> str:
             elsewhere=[rule for rule in report.rules if not (steps and in_funnel(rule))],
             path=path(report),
             chart=flowchart(report),
-            preference=preference(report),
             tiles=figures.tiles(report),
             charts=[(curve, figures.charts(curve)) for curve in report.curves],
             rows_chart=figures.rows_chart(report.rows_curve) if report.rows_curve else None,

@@ -55,20 +55,6 @@ def path(report: ReportInput) -> list[PathStep]:
     return ordered
 
 
-def preference(report: ReportInput) -> tuple[str, tuple[str, ...]]:
-    """Whether DPO was run, in words, and why."""
-    decisions = last_decisions(report.decisions)
-    first = next((decision for decision in decisions if decision.action == "align_base"), None)
-    if first is not None:
-        return "DPO was run on the base model, without SFT.", first.reasons
-    decided = next((decision for decision in decisions if decision.step == "after_sft"), None)
-    if decided is None:
-        return "DPO was not run: the chain ended before that question came up.", ()
-    if decided.action == "align":
-        return "DPO was run.", decided.reasons
-    return f"DPO was not run; the decision after SFT was: {MEANING[decided.action]}.", decided.reasons
-
-
 def _earlier(decision: Decision, report: ReportInput) -> tuple[str, ...]:
     """What was decided at the same step before, if it was something else."""
     before = [each.action for each in report.decisions if each.step == decision.step and each != decision]
