@@ -37,7 +37,7 @@ class Scores(Frozen):
     prompting: Prompting
     rows: int
     metrics: dict[str, Score]
-    outputs: DatasetRef = Field(description="id, prompt, expected, output and a float column per per-row value")
+    outputs: DatasetRef = Field(description="id, prompt, expected, output, parsed and a column per per-row value")
     general: DatasetRef | None = Field(default=None, description="Rows behind the perplexity on held-out general text")
     slices: dict[str, Scores] = Field(
         default={}, description="Parts of the rows, scored by themselves (`evaluate.slices`)"

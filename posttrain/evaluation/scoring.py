@@ -20,6 +20,7 @@ from posttrain.evaluation.metrics import METRICS, Answer, confusion, names, row_
 from posttrain.evaluation.metrics.labels import EXPECTED, PREDICTED
 from posttrain.evaluation.safety import Suite, probes
 from posttrain.evaluation.scores import Scores
+from posttrain.evaluation.vote import read_as
 
 if TYPE_CHECKING:
     from posttrain.spec import PipelineSpec
@@ -54,7 +55,7 @@ class Scoring(Frozen):
     def scored(
         self, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str], cache: Path | None = None
     ) -> list[dict[str, Any]]:
-        """Each row with its output and what every metric counts in it.
+        """Each row with its output, what was read in it (`parsed`), and what every metric counts in it.
 
         A judge's verdicts are kept in the folder `cache`. Raises: `DataError` of a user's metric, a judge, or rows of
         code without tests; `ModelError` and `TransientError` of a judge.
@@ -68,7 +69,14 @@ class Scoring(Frozen):
             for values, value in zip(counted, metric.values(rows, outputs), strict=True):
                 values[metric.name] = value
         return [
-            {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **values}
+            {
+                "id": row["id"],
+                "prompt": row["prompt"],
+                "expected": row["completion"],
+                "output": output,
+                "parsed": read_as(self.kind, output),
+                **values,
+            }
             for row, output, values in zip(rows, outputs, counted, strict=True)
         ]
 
