@@ -119,8 +119,8 @@ def test_too_few_rows_say_how_many_would_tell(scored) -> None:  # type: ignore[n
 
 
 def test_rows_that_cannot_tell_are_never_said_to_be_enough(scored) -> None:  # type: ignore[no-untyped-def]
-    """Five rows, all gained: an honest coin gives p = 2 / 2^5 = 0.0625 and no spread at all. Six rows have to be won for
-    p = 0.031, so the smallest gain to show is 6 / 5, and more rows than these five are asked for."""
+    """Five rows, all gained: an honest coin gives p = 2 / 2^5 = 0.0625 and no spread at all. Six rows have to be won
+    for p = 0.031, so the smallest gain to show is 6 / 5, and more rows than these five are asked for."""
     candidate, champion = scored("candidate", [1] * 5), scored("champion", [0] * 5)
     gate = Gate(metric="exact_match", above="champion", significant=True)
     (check,) = judge("release", [gate], candidate, {"champion": champion}).checks
