@@ -167,10 +167,12 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
-    """A row per check: value with its 95 % interval, what was required, the reference, the gain and its p."""
+    """A row per check: value with its 95 % interval, what was required, the reference, the gain, the smallest gain that
+    so many rows can show, the gain's p, and the outcome."""
     table = Table(title="Verdicts", title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
-    for name in ("gate", "metric", "value [95 %]", "requirement", "reference", "gain [95 %]", "p", "passed"):
-        table.add_column(name, justify="right" if name in ("value [95 %]", "gain [95 %]", "p") else "left")
+    numbers = ("value [95 %]", "gain [95 %]", "shows from", "p")
+    for name in ("gate", "metric", numbers[0], "requirement", "reference", *numbers[1:], "outcome"):
+        table.add_column(name, justify="right" if name in numbers else "left")
     for verdict in verdicts:
         for index, check in enumerate(verdict.checks):
             last = index == len(verdict.checks) - 1
@@ -181,13 +183,14 @@ def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
 def _check_cells(check: Check) -> tuple[str, ...]:
     reference = "" if check.reference_value is None else f"{check.reference} {number(check.reference_value)}"
     return (
-        check.metric,
+        escape(f"{check.slice}: {check.metric}" if check.slice else check.metric),
         f"{number(check.value)} {interval(check.low, check.high)}".strip(),
         check.requirement,
         reference,
         "" if check.gain is None else f"{check.gain:+.3f} {interval(check.gain_low, check.gain_high)}".strip(),
+        "" if check.detectable is None else number(check.detectable),
         "" if check.p_value is None else ("<0.001" if check.p_value < 0.001 else f"{check.p_value:.3f}"),
-        "[green]yes[/green]" if check.passed else "[yellow]no[/yellow]",
+        f"[{'green' if check.passed else 'yellow'}]{check.outcome.replace('_', ' ')}[/]",
     )
 
 

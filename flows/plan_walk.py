@@ -218,7 +218,7 @@ class _Measuring:
 def _after_sft(spec: PipelineSpec, evidence: strategy.Evidence, scores: Scores) -> tuple[bool, strategy.Decision]:
     """Whether the gate passes, and what is decided then."""
     baseline = evidence.best
-    verdict = _judge(spec, "after_sft", scores, {"baseline": baseline})
+    verdict = _judge(spec, "after_sft", scores, {"baseline": baseline, "previous": baseline})
     metric = main_metric(spec.task.kind, scores.metrics)
     gain = gates.compare(scores, baseline, metric, spec.evaluate.resamples, spec.evaluate.seed)
     return verdict.passed, strategy.decide(evidence.with_sft(scores, gain, verdict))

@@ -28,7 +28,7 @@ def train_model(run: Run, rows: CurateResult, baseline: Baseline) -> Candidate:
     """Train until the strategy is satisfied or has nothing more to offer."""
     sft = train_sft(run, rows)
     scores = evaluate(run, sft.model, rows, "validation", "after-sft")
-    verdict = judge(run, "after_sft", scores, baseline=baseline.best)
+    verdict = judge(run, "after_sft", scores, baseline=baseline.best, previous=baseline.best)
     wanted = wanted_after_sft(run.spec, scores, rows.train.rows)
     needed = learning_curve(run, rows, scores) if wanted else None
     decision = decide_after_sft(run, scores, verdict, baseline, rows, needed)

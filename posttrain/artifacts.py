@@ -177,11 +177,14 @@ class Workspace:
 
 
 def find(workspace: Workspace, stage: Stage[Result]) -> Done[Result] | None:
-    """The finished stage, or None; a folder whose manifest does not parse counts as not done."""
+    """The finished stage, or None; a folder whose manifest does not parse, or that lacks (a part of) a file, counts as
+    not done."""
     folder = workspace.folder(stage)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         result = stage.result_type.model_validate(manifest["result"])
+        if any((folder / name).stat().st_size != size for name, size in manifest.get("files", {}).items()):
+            return None
     except (OSError, ValueError, KeyError):
         return None
     return Done(stage.name, result, folder, stage.fingerprint, True, float(manifest["seconds"]))
@@ -222,6 +225,7 @@ def publish(partial: Path, final: Path, stage: Stage[Result], result: Result, se
         "code": {name: code_digest(name) for name in stage.code},
         "libraries": {name: importlib.metadata.version(name) for name in stage.libraries},
         "result": result.model_dump(mode="json"),
+        "files": {str(path.relative_to(partial)): path.stat().st_size for path in _files(partial)},
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -15,6 +15,7 @@ the chance of any false claim stays at 5 %. Knows nothing of what happens next.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -31,6 +32,8 @@ Correction = Literal["holm", "none"]
 
 ALPHA = 0.05
 """Of two-sided tests: a model no better than its reference passes as better in one of forty cases."""
+ASKED = ("prompt", "expected")
+"""Columns of outputs that say what was asked."""
 MOST_ROWS = 1_000_000
 """Beyond so many, the number of rows that could tell is not worth saying."""
 
@@ -154,6 +157,7 @@ def compare(candidate: Scores, reference: Scores, metric: str, resamples: int = 
 def _checks(
     key: str, gate: GateLike, candidate: Scores, references: Mapping[str, Scores | None], resamples: int, seed: int
 ) -> Iterator[Check | _Claim]:
+    known = [who for who, scores in references.items() if scores is not None]
     if gate.slice is not None:
         candidate, references = _on_slice(key, gate.slice, candidate, references)
     if gate.metric not in candidate.metrics:
@@ -165,7 +169,11 @@ def _checks(
         yield _threshold(gate, candidate, gate.at_most, at_least=False)
     for demand, reference in (("above", gate.above), ("not_worse_than", gate.not_worse_than)):
         if reference is not None:
-            yield _comparison(gate, demand, reference, candidate, references.get(reference), resamples, seed)
+            other = references.get(reference)
+            if other is not None and gate.metric in other.metrics:
+                yield _comparison(gate, demand, reference, candidate, other, resamples, seed)
+            else:
+                yield _incomparable(gate, demand, reference, candidate, reference in known)
 
 
 def _on_slice(
@@ -195,12 +203,19 @@ def _threshold(gate: GateLike, candidate: Scores, limit: float, at_least: bool) 
     )
 
 
-def _comparison(
-    gate: GateLike, demand: str, reference: str, candidate: Scores, other: Scores | None, resamples: int, seed: int
-) -> Check | _Claim:
-    metric, score = gate.metric, candidate.metrics[gate.metric]
-    base = Check(
-        metric=metric,
+def _incomparable(gate: GateLike, demand: str, reference: str, candidate: Scores, is_known: bool) -> Check:
+    """A demand on a model that is not there yet, or that was measured before anyone asked for this metric."""
+    where = f" on {gate.slice}" if gate.slice else ""
+    lacking = f"the {reference} was not measured{where}, so {gate.metric} has nothing to compare with yet"
+    reason = lacking if is_known else f"{_on(gate)}there is no {reference} to compare {gate.metric} with yet"
+    return _unsettled(gate, demand, reference, candidate, reason)
+
+
+def _unsettled(gate: GateLike, demand: str, reference: str, candidate: Scores, reason: str) -> Check:
+    """A passed check of a comparison before any gain is known."""
+    score = candidate.metrics[gate.metric]
+    return Check(
+        metric=gate.metric,
         slice=gate.slice or "",
         value=score.value,
         low=score.low,
@@ -208,13 +223,18 @@ def _comparison(
         reference=reference,
         requirement=_requirement(gate, demand, reference),
         outcome="passed",
-        reason=f"{_on(gate)}there is no {reference} to compare {metric} with yet",
+        reason=reason,
     )
-    if other is None or metric not in other.metrics:
-        return base
+
+
+def _comparison(
+    gate: GateLike, demand: str, reference: str, candidate: Scores, other: Scores, resamples: int, seed: int
+) -> Check | _Claim:
+    metric = gate.metric
+    base = _unsettled(gate, demand, reference, candidate, "")
     paired = _paired(candidate, other, metric)
     if paired is None:
-        reason = f"the {reference} has no outputs for these rows; measure it on the {candidate.split} split"
+        reason = f"{_on(gate)}the {reference} has no outputs for these rows; measure it on the {candidate.split} split"
         return base.model_copy(update={"outcome": "refused", "reason": reason})
     gain = _gain(paired, metric, resamples, seed)
     reference_value = float(METRICS[metric].total(paired[1].sum(axis=0), len(paired[1])))
@@ -316,26 +336,47 @@ def _gain(paired: tuple[Any, Any], metric: str, resamples: int, seed: int) -> Ga
 
 
 def _paired(candidate: Scores, reference: Scores, metric: str) -> tuple[Any, Any] | None:
-    """The metric's columns, (rows, k) each, over the ids that both have, in the candidate's order."""
-    ours, theirs = (_columns(scores, metric) for scores in (candidate, reference))
-    shared = [name for name in ours if name in theirs]
+    """The metric's columns, (rows, k) each, over the rows that both answered, in the candidate's order."""
+    ours, theirs = (_outputs(scores, metric) for scores in (candidate, reference))
+    by_words = all(name in side for name in ASKED for side in (ours, theirs))
+    left, right = (_columns(side, metric, by_words) for side in (ours, theirs))
+    shared = [row for row in left if row in right]
     if not shared:
         return None
-    left, right = METRICS[metric].matrices([[side[name] for name in shared] for side in (ours, theirs)])
-    return left, right
+    one, other = METRICS[metric].matrices([[side[row] for row in shared] for side in (left, right)])
+    return one, other
 
 
-def _columns(scores: Scores, metric: str) -> dict[str, Cells]:
-    """Row id → the metric's counts; empty when the outputs are gone or lack them."""
+def _columns(outputs: Mapping[str, list[Any]], metric: str, by_words: bool) -> dict[tuple[Any, ...], Cells]:
+    """Row → the metric's counts. A row is what was asked, `by_words`: its id says where it stood in a file, and the
+    file of the other model's time may have had another row there. Of equal rows the first is one, the second another.
+    """
+    if not outputs:
+        return {}
+    rows = zip(*(outputs[name] for name in (ASKED if by_words else ("id",))), strict=True)
+    cells = zip(*(outputs[name] for name in METRICS[metric].columns), strict=True)
+    seen: Counter[tuple[Any, ...]] = Counter()
+    found = {}
+    for row, counts in zip(rows, cells, strict=True):
+        found[*row, seen[row]] = counts
+        seen[row] += 1
+    return found
+
+
+def _outputs(scores: Scores, metric: str) -> dict[str, list[Any]]:
+    """What was asked and the metric's counts, column by column; empty when the outputs are gone or lack the counts."""
     import pyarrow as arrow
     from pyarrow import parquet
 
     rows: DatasetRef | None = scores.general if metric == "perplexity" else scores.outputs
     if rows is None:
         return {}
-    names = list(METRICS[metric].columns)
+    wanted = METRICS[metric].columns
     try:
-        table = parquet.read_table(rows.uri, columns=["id", *names]).to_pydict()
-        return dict(zip(table["id"], zip(*(table[name] for name in names), strict=True), strict=True))
-    except (OSError, KeyError, arrow.ArrowInvalid):
+        known = parquet.read_schema(rows.uri).names
+        table: dict[str, list[Any]] = parquet.read_table(
+            rows.uri, columns=[name for name in ("id", *ASKED, *wanted) if name in known]
+        ).to_pydict()
+    except (OSError, arrow.ArrowInvalid):
         return {}
+    return table if all(name in table for name in ("id", *wanted)) else {}

@@ -71,6 +71,7 @@ def page(
         published=published.read(peers),
         changes=changes(measured, baseline, candidate, champion),
         outputs=report.side_by_side(compared),
+        listings=report.listings(*list(measured.items())[-1]),
         confusion=report.confusion_of(*list(measured.items())[-1]),
         rows_curve=_rows_curve(run),
         stages=tuple(

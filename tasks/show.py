@@ -144,7 +144,7 @@ def scores(measured: Sequence[Scores]) -> str:
 def verdict(judged: Verdict) -> str:
     """The gate's word, and the numbers behind it."""
     return f"**{judged.outcome.replace('_', ' ')}**: {judged.summary}\n\n" + table(
-        ("metric", "value", "requirement", "reference", "gain", "95 % interval", "p", "passed"),
+        ("metric", "value", "requirement", "reference", "gain", "95 % interval", "shows from", "p", "outcome"),
         [_check(check) for check in judged.checks],
     )
 
@@ -154,8 +154,11 @@ def _check(check: Check) -> list[object]:
     interval = f"[{check.gain_low:+.4f}, {check.gain_high:+.4f}]" if has_gain else ""
     gain = "" if check.gain is None else f"{check.gain:+.4f}"
     p_value = "" if check.p_value is None else f"{check.p_value:.4f}"
-    passed = "yes" if check.passed else f"{'no' if check.outcome == 'refused' else 'cannot tell'}: {check.reason}"
-    return [check.metric, f"{check.value:.4f}", check.requirement, check.reference, gain, interval, p_value, passed]
+    name = f"{check.slice}: {check.metric}" if check.slice else check.metric
+    smallest = "" if check.detectable is None else f"{check.detectable:.4f}"
+    outcome = check.outcome.replace("_", " ") + ("" if check.passed else f": {check.reason}")
+    value = f"{check.value:.4f}"
+    return [name, value, check.requirement, check.reference, gain, interval, smallest, p_value, outcome]
 
 
 def decision(made: Decision) -> str:

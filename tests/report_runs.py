@@ -58,6 +58,7 @@ def whole_run(folder: Path) -> report.ReportInput:
         title="voice-assistant",
         ending="promoted",
         headline="voice-assistant version 4 is champion: better than version 3",
+        listings=report.listings("Test", test),
         facts={"task": KIND, "base": "tiny", "spec": "pipelines/voice_assistant.yaml", "finished": "2026-11-21 22:00"},
         decisions=decisions,
         verdicts=(after, align, release),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_a_finished_stage_is_found_and_not_run_again(tmp_path: Path) -> None:
     assert (first.reused, second.reused) == (False, True)
     assert second.result == first.result
     assert Path(second.result.uri).read_text() == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_text("one\ntw")])
+def test_a_stage_whose_output_is_gone_or_cut_off_runs_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    workspace = Workspace(tmp_path)
+    first = run_stage(workspace, stage(), count)
+    spoil(Path(first.result.uri))
+    assert find(workspace, stage()) is None
+    again = run_stage(workspace, stage(), count)
+    assert not again.reused
+    assert Path(again.result.uri).read_text() == "one\ntwo\nthree\n"
+    assert run_stage(workspace, stage(), count).reused
 
 
 def test_other_inputs_are_another_stage(tmp_path: Path) -> None:

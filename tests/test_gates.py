@@ -118,6 +118,16 @@ def test_too_few_rows_say_how_many_would_tell(scored) -> None:  # type: ignore[n
     assert f"some {check.rows_needed:,} would tell" in check.reason
 
 
+def test_rows_that_cannot_tell_are_never_said_to_be_enough(scored) -> None:  # type: ignore[no-untyped-def]
+    """Five rows, all gained: an honest coin gives p = 2 / 2^5 = 0.0625 and no spread at all. Six rows have to be won
+    for p = 0.031, so the smallest gain to show is 6 / 5, and more rows than these five are asked for."""
+    candidate, champion = scored("candidate", [1] * 5), scored("champion", [0] * 5)
+    gate = Gate(metric="exact_match", above="champion", significant=True)
+    (check,) = judge("release", [gate], candidate, {"champion": champion}).checks
+    assert (check.outcome, check.detectable, check.rows_needed) == ("too_few_rows", 6 / 5, 8)
+    assert "they show gains from 1.200 up; some 8 would tell" in check.reason
+
+
 def test_several_claims_share_one_chance_of_error(scored) -> None:  # type: ignore[no-untyped-def]
     """Six rows gained, none lost: p = 2 / 2^6 = 0.031, enough for one claim, not for two (0.0625 by Holm)."""
     candidate, champion = scored("candidate", [1] * 20), scored("champion", [0] * 6 + [1] * 14)
@@ -127,6 +137,7 @@ def test_several_claims_share_one_chance_of_error(scored) -> None:  # type: igno
     both = judge("g", claims, candidate, references)
     assert [check.p_value for check in both.checks] == [pytest.approx(4 / 64)] * 2
     assert both.outcome == "too_few_rows"
+    assert all((check.rows_needed or 0) > 20 for check in both.checks)
     assert judge("g", claims, candidate, references, correction="none").passed
 
 
@@ -155,6 +166,21 @@ def test_only_rows_that_both_answered_are_compared(scored) -> None:  # type: ign
     gain = compare(candidate, champion, "exact_match")
     assert gain is not None
     assert (gain.rows, gain.value) == (2, 0.5)
+
+
+def test_rows_are_paired_by_what_was_asked_not_by_where_it_stood(scored, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A row was put at the top of the file: ids 1 to 3 now say what 0 to 2 said. Asked "a" twice, "b" and "c", the
+    candidate is right on all but the second "a", the champion on "c" alone; the new row is nobody's loss."""
+    candidate, champion = scored("candidate", [0, 1, 0, 1, 1]), scored("champion", [0, 0, 0, 1])
+    asked = (("new", "a", "a", "b", "c"), ("a", "a", "b", "c"))
+    for each, prompts in zip((candidate, champion), asked, strict=True):
+        rows = parquet.read_table(each.outputs.uri).to_pylist()
+        write(
+            Path(each.outputs.uri), [{**row, "prompt": p, "expected": p} for row, p in zip(rows, prompts, strict=True)]
+        )
+    gain = compare(candidate, champion, "exact_match")
+    assert gain is not None
+    assert (gain.rows, gain.value) == (4, 0.5)
 
 
 def test_no_champion_passes_and_a_strange_one_is_refused(scored) -> None:  # type: ignore[no-untyped-def]
@@ -201,6 +227,9 @@ def test_a_gate_may_ask_of_one_slice_only(scored) -> None:  # type: ignore[no-un
     (check,) = judge("release", [on_typos], candidate, {"champion": champion}).checks
     assert (check.slice, check.outcome, check.gain) == ("typos", "refused", -0.25)
     assert check.reason.startswith("on typos: exact_match 0.750 may be worse by over 0.05 than the champion's 1.000")
-    assert "there is no champion" in judge("release", [on_typos], candidate, {"champion": whole}).summary
+    unmeasured = judge("release", [on_typos], candidate, {"champion": whole})
+    assert unmeasured.passed
+    assert "the champion was not measured on typos, so exact_match has nothing to compare with" in unmeasured.summary
+    assert "there is no champion" in judge("release", [on_typos], candidate, {"champion": None}).summary
     with pytest.raises(SpecError, match=r"gates\.release\[0\]\.slice: found 'typos', and none was measured"):
         judge("release", [on_typos], whole, {})

@@ -55,7 +55,8 @@ class Asker:
 
     def _scored(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[dict[str, Any]]:
         """What metrics count; a judge's verdicts are kept beside the outputs, so that none is asked for twice."""
-        return self.job.scoring.scored(rows, outputs, Path(self.job.kept_outputs or self.job.partial))
+        kept = Path(self.job.kept_outputs or self.job.partial)
+        return self.job.scoring.scored(rows, outputs, kept, self.progress)
 
     def outputs(self, conversations: Conversations, free: bool = False) -> tuple[list[str], int]:
         """(the greedy output of each conversation, how many were cut to fit); `free`: not held to any schema."""

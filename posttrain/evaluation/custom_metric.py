@@ -30,7 +30,7 @@ from posttrain.evaluation.metrics import METRICS, Metric, mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _MARK = "__posttrain_metric__"
-_TAKEN = ("id", "prompt", "expected", "output")
+_TAKEN = ("id", "prompt", "expected", "output", "parsed")
 
 
 @dataclass(frozen=True)

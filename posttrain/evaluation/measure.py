@@ -154,7 +154,9 @@ def _surprises(job: MeasureJob, engine: Engine, tokenizer: Any, progress: Progre
     if job.general_held_out is None:
         return []
     held_out = read(job.general_held_out, job.perplexity_rows)
-    return surprise(engine.model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
+    told = {row["id"]: {"prompt": row["prompt"], "expected": row["completion"]} for row in held_out}
+    found = surprise(engine.model, tokenizer, held_out, batch_size=job.batch_size, progress=progress)
+    return [{**told[row["id"]], **row} for row in found]
 
 
 def _general_ability(job: MeasureJob, engine: Engine, tokenizer: Any, progress: Progress) -> dict[str, Scores]:

@@ -48,11 +48,23 @@ _CHINESE_FILLERS = ("嗯", "那个", "呃", "就是")
 _SWITCHES = {
     "table": "桌子", "two": "两个", "song": "歌", "music": "音乐", "book": "书", "weather": "天气", "movie": "电影",
     "restaurant": "餐厅", "tomorrow": "明天", "today": "今天", "please": "请", "add": "加", "play": "播放",
-    "find": "找",
-    "people": "人", "city": "城市", "time": "时间", "want": "想要", "what": "什么", "where": "哪里", "good": "好",
-    "answer": "答案", "write": "写", "explain": "解释", "list": "列出", "name": "名字", "number": "数字", "day": "天",
+    "find": "寻找", "people": "人", "city": "城市", "time": "时间", "want": "想要", "what": "什么", "where": "哪里",
+    "good": "好", "answer": "答案", "write": "写", "explain": "解释", "list": "列出", "name": "名字", "number": "数字",
+    "day": "天", "one": "一个", "three": "三个", "five": "五个", "new": "新的", "best": "最好", "important": "重要",
+    "different": "不同", "how": "如何", "why": "为什么", "sentence": "句子", "word": "单词", "text": "文本",
+    "story": "故事", "example": "例子", "question": "问题", "article": "文章", "title": "标题", "topic": "主题",
+    "method": "方法", "reason": "原因", "result": "结果", "information": "信息", "data": "数据", "language": "语言",
+    "describe": "描述", "create": "创建", "generate": "生成", "design": "设计", "compare": "比较", "give": "给出",
+    "make": "制作", "use": "使用", "choose": "选择", "help": "帮助", "translate": "翻译", "summarize": "总结",
+    "calculate": "计算", "show": "显示", "tell": "告诉", "convert": "转换", "rewrite": "改写", "identify": "识别",
+    "classify": "分类", "search": "搜索", "buy": "购买", "company": "公司", "product": "产品", "customer": "客户",
+    "world": "世界", "country": "国家", "life": "生活", "work": "工作", "price": "价格", "friend": "朋友",
+    "family": "家庭", "food": "食物", "house": "房子", "school": "学校", "student": "学生", "teacher": "老师",
+    "computer": "电脑", "phone": "手机", "email": "邮件", "picture": "图片", "video": "视频", "playlist": "播放列表",
+    "artist": "歌手", "album": "专辑", "rate": "评分", "reservation": "预订", "game": "游戏", "program": "程序",
 }  # fmt: skip
-_BACK = {chinese: english for english, chinese in _SWITCHES.items()}
+_BACK = {chinese: english for english, chinese in _SWITCHES.items() if len(chinese) > 1}
+"""Without single characters: 加 stands for add, and in 芝加哥 it does not."""
 
 
 def noisy(text: str, noise: Noise, keep: Collection[str] = (), seed: int = 0) -> str:
@@ -136,8 +148,8 @@ def _switched(parts: list[str], kept: Collection[str], chance: random.Random) ->
         for place in chance.sample(places, max(1, round(SWITCH_SHARE * len(places)))):
             parts[place] = _SWITCHES[parts[place].lower()]
         return "".join(parts)
-    known = [word for word in _BACK if word in "".join(parts) and not _is_kept(word, kept)]
     text = "".join(parts)
+    known = [word for word in _BACK if word in text and not _is_kept(word, kept)]
     for word in chance.sample(known, max(1, round(SWITCH_SHARE * len(known)))) if known else ():
         text = text.replace(word, f" {_BACK[word]} ", 1)
     return text.strip()

@@ -24,9 +24,17 @@ def read(rows: DatasetRef, limit: int | None = None) -> list[Row]:
 
 
 def write(table: Sequence[Mapping[str, Any]], partial: Path, final: Path) -> DatasetRef:
-    """Write a table to `partial`; the reference says `final`, where the finished stage will lie."""
+    """Write a table to `partial`; the reference says `final`, where the finished stage will lie.
+
+    Half a character, which JSON can escape ("\\ud83d") and UTF-8 cannot write, becomes a question mark.
+    """
     import pyarrow as arrow
     from pyarrow import parquet
 
-    parquet.write_table(arrow.Table.from_pylist([dict(row) for row in table]), partial, compression="zstd")
+    rows = [{name: _writable(value) for name, value in row.items()} for row in table]
+    parquet.write_table(arrow.Table.from_pylist(rows), partial, compression="zstd")
     return DatasetRef(uri=str(final), fingerprint=file_digest(partial), rows=len(table))
+
+
+def _writable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

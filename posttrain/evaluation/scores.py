@@ -12,6 +12,9 @@ from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
 
+FEWEST_WON = 6
+"""Rows that an exact two-sided test at 5 % needs, all of them won: 2 / 2^6 is 0.031, 2 / 2^5 is 0.063."""
+
 Prompting = Literal["zero-shot", "few-shot", "step-by-step", "self-consistency"]
 
 
@@ -34,7 +37,7 @@ class Scores(Frozen):
     prompting: Prompting
     rows: int
     metrics: dict[str, Score]
-    outputs: DatasetRef = Field(description="id, prompt, expected, output and a float column per per-row value")
+    outputs: DatasetRef = Field(description="id, prompt, expected, output, parsed and a column per per-row value")
     general: DatasetRef | None = Field(default=None, description="Rows behind the perplexity on held-out general text")
     slices: dict[str, Scores] = Field(
         default={}, description="Parts of the rows, scored by themselves (`evaluate.slices`)"
@@ -52,16 +55,20 @@ class Scores(Frozen):
         return f"{self.prompting}, {self.decoding}" if self.decoding else self.prompting
 
     def with_general_of(self, other: Scores) -> Scores:
-        """These scores with the other's perplexity: the same model's, however it is prompted."""
+        """These scores with what was measured of the same model once only, asked plainly: its perplexity, and slices
+        such as safety and general ability. A demand not to be worse than the model then has something to compare with,
+        whichever way of asking is the best."""
         perplexity = {name: score for name, score in other.metrics.items() if name == "perplexity"}
-        return self.model_copy(update={"metrics": self.metrics | perplexity, "general": other.general})
+        more = {"metrics": self.metrics | perplexity, "general": other.general, "slices": other.slices | self.slices}
+        return self.model_copy(update=more)
 
 
 class Gain(Frozen):
     """Candidate minus reference over the same rows, signed so that more is better.
 
     `low`, `high`: 95 % interval of the paired bootstrap; `p_value`: two-sided, of no gain at all, by `test`;
-    `detectable`: the smallest gain that this many rows would call significant four times in five.
+    `detectable`: the smallest gain that this many rows would call significant four times in five; of McNemar's test
+    never less than `FEWEST_WON` rows, which it needs.
     """
 
     value: float
@@ -75,9 +82,10 @@ class Gain(Frozen):
     def rows_needed(self, margin: float = 0.0) -> int | None:
         """Rows of the same kind that would show, four times in five, that such a gain is over `margin`.
 
-        None when the gain is the margin: no number of rows would.
+        It is asked of rows that do not show it, so the answer is more than these. None when the gain is the margin: no
+        number of rows would.
         """
         beyond = abs(self.value - margin)
         if beyond < 1e-9:
             return None
-        return max(1, math.ceil(self.rows * (self.detectable / beyond) ** 2))
+        return max(self.rows + 1, math.ceil(self.rows * (self.detectable / beyond) ** 2))

@@ -20,6 +20,8 @@ from posttrain.evaluation.metrics import METRICS, Answer, confusion, names, row_
 from posttrain.evaluation.metrics.labels import EXPECTED, PREDICTED
 from posttrain.evaluation.safety import Suite, probes
 from posttrain.evaluation.scores import Scores
+from posttrain.evaluation.vote import read_as
+from posttrain.progress import Progress, silent
 
 if TYPE_CHECKING:
     from posttrain.spec import PipelineSpec
@@ -52,9 +54,13 @@ class Scoring(Frozen):
         return names(self.kind, bool(self.json_schema), self.requested, self.judge.spec.sort if self.judge else "")
 
     def scored(
-        self, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str], cache: Path | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        outputs: Sequence[str],
+        cache: Path | None = None,
+        progress: Progress = silent,
     ) -> list[dict[str, Any]]:
-        """Each row with its output and what every metric counts in it.
+        """Each row with its output, what was read in it (`parsed`), and what every metric counts in it.
 
         A judge's verdicts are kept in the folder `cache`. Raises: `DataError` of a user's metric, a judge, or rows of
         code without tests; `ModelError` and `TransientError` of a judge.
@@ -62,13 +68,20 @@ class Scoring(Frozen):
         answers = [self._answer(row, output) for row, output in zip(rows, outputs, strict=True)]
         counted = row_values(answers, [METRICS[name] for name in self._built_in if METRICS[name].counted_here])
         if self.judge is not None:
-            for values, verdict in zip(counted, self._judged(self.judge, rows, outputs, cache), strict=True):
+            for values, verdict in zip(counted, self._judged(self.judge, rows, outputs, cache, progress), strict=True):
                 values |= verdict
         for metric in self.own:
             for values, value in zip(counted, metric.values(rows, outputs), strict=True):
                 values[metric.name] = value
         return [
-            {"id": row["id"], "prompt": row["prompt"], "expected": row["completion"], "output": output, **values}
+            {
+                "id": row["id"],
+                "prompt": row["prompt"],
+                "expected": row["completion"],
+                "output": output,
+                "parsed": read_as(self.kind, output),
+                **values,
+            }
             for row, output, values in zip(rows, outputs, counted, strict=True)
         ]
 
@@ -89,12 +102,17 @@ class Scoring(Frozen):
         )
 
     def _judged(
-        self, judge: Judge, rows: Sequence[Mapping[str, Any]], outputs: Sequence[str], cache: Path | None
+        self,
+        judge: Judge,
+        rows: Sequence[Mapping[str, Any]],
+        outputs: Sequence[str],
+        cache: Path | None,
+        progress: Progress,
     ) -> list[dict[str, float]]:
         if cache is not None:
-            return judge.judged(rows, outputs, cache)
+            return judge.judged(rows, outputs, cache, progress)
         with tempfile.TemporaryDirectory(prefix="posttrain-judge-") as folder:
-            return judge.judged(rows, outputs, Path(folder))
+            return judge.judged(rows, outputs, Path(folder), progress)
 
 
 def scoring_of(spec: PipelineSpec, root: Path) -> Scoring:

@@ -7,8 +7,10 @@ Knows nothing of models or metrics.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from posttrain.artifacts import Frozen
@@ -81,15 +83,41 @@ def members(part: Slice, rows: Sequence[Row]) -> list[int]:
 
 
 def said_carelessly(part: Slice, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows of a made slice, each prompt with noise; what the answer repeats of it is left alone."""
-    return with_noise(part, [rows[place] for place in chosen(part, rows)])
+    """The first rows that noise can change, each said so; what the answer repeats of its prompt is left alone.
+
+    A row in which nothing can be changed is no row of a careless slice: it would be the clean one again.
+    Raises: `DataError` when there is no other.
+    """
+    changed = (made for row in rows for made in with_noise(part, [row]) if made["prompt"] != row["prompt"])
+    found = list(islice(changed, part.rows))
+    if not found:
+        raise DataError(
+            f"evaluate.slices: {part.name}: {part.noise} changes none of {len(rows):,} prompts, expected some; choose "
+            "another noise"
+        )
+    return found
 
 
 def with_noise(part: Slice, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """All of these rows, said so."""
+    """All of these rows, said so; of a conversation the last thing that the user says."""
     assert part.noise is not None
     made = []
     for row in rows:
-        keep = repeated(row["completion"], row["prompt"])
-        made.append({**row, "prompt": noisy(row["prompt"], part.noise, list(keep), part.seed)})
+        keep = list(repeated(row["completion"], row["prompt"]))
+        turns: list[dict[str, str]] = json.loads(row.get("messages") or "[]")
+        own = _asking(turns)
+        said = noisy(own["content"] if own else row["prompt"], part.noise, keep, part.seed)
+        if own is None:
+            made.append({**row, "prompt": said})
+            continue
+        head, _, tail = row["prompt"].rpartition(own["content"])  # the prompt is the turns, flattened
+        own["content"] = said
+        made.append({**row, "prompt": f"{head}{said}{tail}", "messages": json.dumps(turns, ensure_ascii=False)})
     return made
+
+
+def _asking(turns: Sequence[dict[str, str]]) -> dict[str, str] | None:
+    """The last user's turn before the answer, which is the last assistant's turn; None without turns."""
+    answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+    users = [turn for turn in turns[: answers[-1] if answers else None] if turn["role"] == "user"]
+    return users[-1] if users else None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain.evaluation.scores import Gain, Score
+from posttrain.evaluation.scores import FEWEST_WON, Gain, Score
 
 Floats = NDArray[np.float64]
 Total = Callable[[Floats, int], Floats]
@@ -70,7 +70,9 @@ def gain(
         low=low,
         high=high,
         p_value=p_value,
-        detectable=DETECTABLE_STANDARD_ERRORS * float(drawn.std()),
+        detectable=max(
+            DETECTABLE_STANDARD_ERRORS * float(drawn.std()), FEWEST_WON / rows if test == "McNemar" else 0.0
+        ),
         rows=rows,
         test=test,
     )

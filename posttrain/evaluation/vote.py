@@ -14,7 +14,7 @@ from typing import Any
 
 from posttrain.evaluation import parse
 from posttrain.evaluation.final_answer import final_number
-from posttrain.evaluation.metrics import JSON_KINDS
+from posttrain.evaluation.metrics import JSON_KINDS, PROSE_KINDS
 
 
 def canonical(kind: str, output: str) -> str | None:
@@ -32,6 +32,20 @@ def canonical(kind: str, output: str) -> str | None:
         number = final_number(output)
         return None if number is None else f"{number.value}{'%' if number.percent else ''}"
     return " ".join(unicodedata.normalize("NFKC", output).casefold().split()) or None
+
+
+def read_as(kind: str, output: str) -> str:
+    """What metrics read in an output, as text; "" where nothing can be read.
+
+    JSON and labels as `canonical` has them, the final number of a verifiable answer, the code of an answer in code;
+    prose is read as it is.
+
+    >>> read_as("verifiable", "She has 3 + 4 = 7 apples."), read_as("classification", "Label: Rain.")
+    ('7', 'rain')
+    """
+    if kind == "code":
+        return parse.code(output)
+    return output if kind in PROSE_KINDS else canonical(kind, output) or ""
 
 
 def winner(kind: str, outputs: Sequence[str]) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from posttrain.report.content import (
     Confusion,
     FunnelRow,
     Lineage,
+    ListedRow,
+    Listing,
     ReportInput,
     Reproduction,
     RowsCurve,
@@ -16,6 +18,7 @@ from posttrain.report.content import (
     StageCost,
     TrainingCurve,
 )
+from posttrain.report.listing import listings
 from posttrain.report.outputs import side_by_side
 from posttrain.report.page import render, write
 from posttrain.report.versions import library_versions
@@ -25,6 +28,8 @@ __all__ = [
     "Confusion",
     "FunnelRow",
     "Lineage",
+    "ListedRow",
+    "Listing",
     "ReportInput",
     "Reproduction",
     "RowsCurve",
@@ -36,6 +41,7 @@ __all__ = [
     "compare_outputs",
     "confusion_of",
     "library_versions",
+    "listings",
     "render",
     "side_by_side",
     "write",

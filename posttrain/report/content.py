@@ -76,6 +76,24 @@ class SideBySide(Frozen):
     values: dict[str, float] = Field({}, description="Model → the row's value, where rows are more or less good")
 
 
+class ListedRow(Frozen):
+    """One measured row; `parsed` is what was read in the output, None where nothing is read in outputs."""
+
+    prompt: str
+    expected: str
+    output: str
+    parsed: str | None = None
+    values: dict[str, float] = Field({}, description="Metric, or what was counted → the row's value")
+
+
+class Listing(Frozen):
+    """The rows of a measurement, as many as fit on a page, of `all_rows`."""
+
+    title: str
+    rows: tuple[ListedRow, ...]
+    all_rows: int
+
+
 class Changes(Frozen):
     """Two models on the rows that both answered: what the second won, what it lost, and rows to look at.
 
@@ -179,6 +197,7 @@ class ReportInput(Frozen):
     published: Published = Published()
     changes: tuple[Changes, ...] = ()
     outputs: tuple[SideBySide, ...] = ()
+    listings: tuple[Listing, ...] = Field((), description="Every row of the last measured model, and of its slices")
     confusion: Confusion | None = None
     rows_curve: RowsCurve | None = None
     stages: tuple[StageCost, ...] = ()

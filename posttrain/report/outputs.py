@@ -62,7 +62,11 @@ def _is_right(row: Mapping[str, Any]) -> bool:
 
 
 def by_id(scores: Scores) -> dict[str, dict[str, Any]]:
-    """Id → the row as it was measured. Raises: OSError when the outputs are gone."""
-    import pyarrow.parquet as parquet
+    """Id → the row as it was measured. Raises: OSError when the outputs are gone, or cut off."""
+    import pyarrow as arrow
+    from pyarrow import parquet
 
-    return {row["id"]: row for row in parquet.read_table(scores.outputs.uri).to_pylist()}
+    try:
+        return {row["id"]: row for row in parquet.read_table(scores.outputs.uri).to_pylist()}
+    except arrow.ArrowInvalid as error:
+        raise OSError(str(error)) from error

@@ -21,6 +21,7 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
     yield from mistaken_measuring(spec)
     yield from _wrong_slices(spec)
+    yield from _absent_references(spec)
     for place, metric in _named_metrics(spec):
         kinds = METRICS.get(metric, ())
         if kinds and spec.task.kind not in kinds:
@@ -59,6 +60,36 @@ def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
         elif gate.slice is not None and gate.metric == "perplexity":
             yield (*place, "slice"), "perplexity is of general text, not of a slice of the task's rows; leave slice out"
+
+
+REFERENCES = {
+    "after_sft": ("baseline", "previous"),
+    "after_align": ("baseline", "previous"),
+    "release": ("champion", "baseline"),
+}
+"""Gate → the models that were measured on the rows that it reads; the champion's are test rows."""
+
+
+def _absent_references(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
+    """Comparisons with a model that the gate can never have: they would always pass, or never."""
+    of_any_split = (SAFETY, *general_slices(spec))
+    for place, gate in gates_of(spec):
+        stage = str(place[1])
+        for key in ("above", "not_worse_than"):
+            named = getattr(gate, key)
+            known = REFERENCES[stage]
+            if named is not None and named not in known:
+                yield (*place, key), f"found {named}, which {stage} has no scores of; use {' or '.join(known)}"
+            elif (
+                (stage, named) == ("release", "baseline")
+                and gate.metric != "perplexity"
+                and gate.slice not in of_any_split
+            ):
+                yield (
+                    (*place, key),
+                    f"found baseline with {gate.metric}, but release reads the test rows and the baseline answered "
+                    "validation rows only; move it to after_sft, or use champion",
+                )
 
 
 _OF_JSON = ("wrapper_agreement", "style_agreement")

@@ -84,12 +84,14 @@ def _not_good(walk: Walk, scores: Scores, refused: bool) -> Decision:
 
 
 def _dpo(walk: Walk, why: str, instead: Action) -> Decision:
-    """DPO, unless it is too dear: then `instead`, the best within the limits."""
+    """DPO, unless it is too dear: then `instead`, the best within the limits; before the task is thought over, rows."""
     dear = too_dear(walk.evidence, "align")
     walk.ask("Is DPO within the limits?", not dear, dear or in_words(walk.evidence, "align"))
     if not dear:
         return _end(walk, "align", why)
     walk.reasons += [why, f"{dear}: the model after SFT is the best within the limits"]
+    if instead == "rethink" and walk.evidence.after_sft is not None:
+        return _stuck(walk, walk.evidence.after_sft)
     return _measure_more(walk) if instead == "measure_more" else _end(walk, instead)
 
 

@@ -105,6 +105,11 @@ def test_token_f1_is_the_mean_of_the_rows() -> None:
     assert value("token_f1", "text", [("The cat", "the dog!"), ("", "")]) == pytest.approx(0.75)
 
 
+def test_token_f1_sees_chinese_characters() -> None:
+    """Four of five characters on either side, and no blank anywhere."""
+    assert value("token_f1", "text", [("今天天气好", "今天天气差")]) == pytest.approx(0.8)
+
+
 def test_odd_outputs_are_scored_not_crashed_on() -> None:
     for output in ('{"intent": ["A"], "slots": {"x": [null, 7, {"y": []}]}}', "[]", '{"slots": 3}', "\ufffd\x00"):
         answer = Answer("intent_slots", label("A", x="1"), output)

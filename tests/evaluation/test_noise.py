@@ -49,6 +49,7 @@ def test_each_noise_by_example() -> None:
     assert not said.endswith(".")
     assert any(word in noisy(text, "code_switching") for word in ("书", "桌子", "两个", "人"))
     assert noisy("请加入音乐", "code_switching") != "请加入音乐"
+    assert noisy("飞往芝加哥的天气", "code_switching") == "飞往芝加哥的 weather"
     assert len(noisy(CHINESE[0], "typos", ["周末音乐"])) < len(CHINESE[0])
 
 

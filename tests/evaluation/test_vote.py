@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from posttrain.evaluation.vote import canonical, winner
+from posttrain.evaluation.vote import canonical, read_as, winner
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,22 @@ def test_what_cannot_be_read_says_nothing() -> None:
     assert canonical("extraction", "I do not know") is None
     assert canonical("verifiable", "no number") is None
     assert canonical("classification", "") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "parsed"),
+    [
+        ("extraction", 'Here: {"b": 1, "a": " x "}', '{"a": "x", "b": 1}'),
+        ("intent_slots", "no idea", ""),
+        ("classification", '{"label": "Rain"}', "rain"),
+        ("verifiable", "so 12 / 5 = 2.4", "12/5"),
+        ("verifiable", "who knows", ""),
+        ("code", "Sure:\n```python\nx = 1\n```", "x = 1\n"),
+        ("chat", "Good  morning", "Good  morning"),
+    ],
+)
+def test_what_was_read_in_an_output_is_shown(kind: str, output: str, parsed: str) -> None:
+    assert read_as(kind, output) == parsed
 
 
 def test_most_votes_win_whatever_the_spelling() -> None:

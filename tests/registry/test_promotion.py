@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -104,6 +109,50 @@ def test_of_many_that_promote_at_once_one_wins(run_id: str) -> None:
     held = aliases()
     assert (held["champion"], held["previous"]) == (winners[0], "1")
     assert find.names() == [NAME]
+
+
+def contend(version: str, start: Barrier, told: Queue[Promotion]) -> None:
+    """A run's process: its candidate beat version 1, and whoever became champion meanwhile beats it."""
+    start.wait(120)
+    promotion = promote(version)
+    told.put(promotion)
+    if promotion.stale:
+        told.put(promote(version, WORSE, against=promotion.previous))
+
+
+def look_back(told: Queue[tuple[dict[str, str], list[str]]]) -> None:
+    told.put((aliases(), find.names()))
+
+
+def test_of_two_processes_that_promote_at_once_one_wins_and_the_other_tests_again(
+    empty_store: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a connection of its own: this process never opens their store."""
+    (tmp_path / "mlflow.db").write_bytes(empty_store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tracking.quiet_mlflow().set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    fork = multiprocessing.get_context("fork")
+
+    def first() -> None:
+        make_versions(3, "")
+        promote("1", verdict(passed=True), None)
+
+    def done(*children: multiprocessing.process.BaseProcess) -> list[int | None]:
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(120)
+        return [child.exitcode for child in children]
+
+    start, told = fork.Barrier(2), fork.Queue()
+    assert done(fork.Process(target=first)) == [0]
+    assert done(*(fork.Process(target=contend, args=(version, start, told)) for version in "23")) == [0, 0]
+    found = [told.get(timeout=10) for _ in range(3)]
+    (winner,) = [each for each in found if each.alias == "champion"]
+    loser = "3" if winner.version == "2" else "2"
+    assert [(each.version, each.stale) for each in found if each is not winner] == [(loser, True), (loser, False)]
+    assert done(fork.Process(target=look_back, args=(told,))) == [0]
+    assert told.get(timeout=10) == ({"champion": winner.version, "previous": "1", "challenger": loser}, [NAME])
 
 
 STEPS = ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_tag")

@@ -76,6 +76,10 @@ def test_only_rows_asked_alike_are_compared(tmp_path: Path) -> None:
     assert (found.compared, found.only_before, found.only_after) == (1, 1, 2)
     gone = first.model_copy(update={"outputs": DatasetRef(uri="/nowhere.parquet", fingerprint="x", rows=1)})
     assert report.compare_outputs("A", gone, "B", first) is None
+    half = tmp_path / "half.parquet"
+    half.write_bytes(Path(first.outputs.uri).read_bytes()[:-9])
+    cut = first.model_copy(update={"outputs": DatasetRef(uri=str(half), fingerprint="x", rows=1)})
+    assert report.compare_outputs("A", cut, "B", first) is None
 
 
 def test_where_no_answer_is_right_in_full_a_graded_metric_counts(tmp_path: Path) -> None:

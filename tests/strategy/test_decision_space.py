@@ -23,34 +23,23 @@ target), collecting rows, and last the task itself.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
+from decisions import AFTER, BEFORE, check, scored
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from posttrain.artifacts import DatasetRef, ModelRef
 from posttrain.evaluation.learning_curve import RowsNeeded
 from posttrain.evaluation.scores import Gain, Score, Scores
-from posttrain.gates import Check, Verdict
+from posttrain.gates import Verdict
 from posttrain.strategy import Decision, Evidence, Limits, Quality, decide
 from posttrain.strategy.conditions import is_enough, is_fit, lagging
 from posttrain.strategy.decision import MEANING, Action
 from posttrain.strategy.spending import too_dear
 from posttrain.strategy.words import shortfalls
 
-BEFORE = {
-    "use_prompt": 0,
-    "keep_prompt": 1,
-    "use_few_shot": 1,
-    "align_base": 2,
-    "sft": 3,
-    "mend_data": 4,
-    "collect_data": 4,
-}
-AFTER = {"release": 0, "measure_more": 1, "align": 2, "keep_sft": 2, "collect_data": 3, "rethink": 4}
 METRICS = ("slot_f1", "intent_accuracy", "valid_json", "perplexity")
-HALF_WIDTH = 0.03
 EXAMPLES = 50
 """Of each property; the strategy was written against 1,500."""
 
@@ -59,22 +48,6 @@ values = st.fixed_dictionaries(
     {"slot_f1": share, "intent_accuracy": share, "valid_json": share},
     optional={"perplexity": st.integers(2, 40).map(float)},
 )
-
-
-NOTHING = Scores(
-    model=ModelRef(base="x", fingerprint="x"),
-    split="validation",
-    prompting="zero-shot",
-    rows=200,
-    metrics={},
-    outputs=DatasetRef(uri="x", fingerprint="x", rows=200),
-    seconds=1.0,
-)
-
-
-def scored(values: dict[str, float], prompting: str = "zero-shot", slices: Any = ()) -> Scores:
-    metrics = {name: Score(value=v, low=v - HALF_WIDTH, high=v + HALF_WIDTH) for name, v in values.items()}
-    return NOTHING.model_copy(update={"prompting": prompting, "metrics": metrics, "slices": dict(slices)})
 
 
 targets = st.dictionaries(st.sampled_from(METRICS), share.filter(bool), max_size=3).map(
@@ -109,14 +82,6 @@ common = {
     "step_by_step": st.none() | values.map(lambda found: scored(found, "step-by-step")),
     "self_consistency": st.none() | values.map(lambda found: scored(found, "self-consistency")),
 }
-
-
-def check(metric: str, outcome: str) -> Check:
-    needed = 900 if outcome == "too_few_rows" else None
-    return Check.model_validate(
-        {"metric": metric, "value": 1, "low": 1, "high": 1, "requirement": "x", "outcome": outcome, "reason": "y"}
-        | {"rows_needed": needed}
-    )
 
 
 checks = st.lists(

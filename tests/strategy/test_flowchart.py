@@ -62,6 +62,19 @@ def test_worked_examples_share_the_models_perplexity() -> None:
     assert baseline(zero_shot=asked, few_shot=both, targets={"slot_f1": 0.8, "perplexity": 5}).action == "use_few_shot"
 
 
+def test_the_best_prompting_carries_what_was_measured_plainly_only() -> None:
+    """Or a gate that forbids to be less safe than the base would pass, with nothing to compare with, whenever worked
+    examples do better than the plain prompt."""
+    asked, shown = scores(slot_f1=0.2), scores("few-shot", slot_f1=0.9)
+    probes, mine = scores(refusal_rate=0.9), scores("few-shot", slot_f1=0.7)
+    asked = asked.model_copy(update={"slices": {"safety": probes, "typos": scores(slot_f1=0.1)}})
+
+    both = shown.model_copy(update={"slices": {"typos": mine}}).with_general_of(asked)
+
+    assert best_baseline(asked, both, "intent_slots") is both
+    assert both.slices == {"safety": probes, "typos": mine}
+
+
 def test_a_prompt_that_meets_every_target_is_used() -> None:
     decision = baseline(zero_shot=GOOD)
     assert decision.action == "use_prompt"

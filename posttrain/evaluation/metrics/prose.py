@@ -5,7 +5,6 @@ All of them are stand-ins: a good answer may share little with the known one. Kn
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,8 +25,8 @@ READ_TOKENS = 64
 
 
 def token_f1(answer: Answer) -> Cells:
-    """F1 of the lower-cased words, whatever their order."""
-    bags = [Counter(re.findall(r"\w+", text.lower())) for text in (answer.expected, answer.output)]
+    """F1 of the words, whatever their case and order; each Chinese character is one."""
+    bags = [Counter(words(text)) for text in (answer.expected, answer.output)]
     return (float(micro_f1(np.array(overlap(*bags)), 1)),)
 
 
