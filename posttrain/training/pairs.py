@@ -188,9 +188,7 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
     return rank(job, rows, answers, scores_of(job, rows, answers), began)
 
 
-def scores_of(
-    job: PairsJob, rows: Sequence[dict[str, Any]], answers: Sequence[Sequence[str]]
-) -> list[list[float]]:
+def scores_of(job: PairsJob, rows: Sequence[dict[str, Any]], answers: Sequence[Sequence[str]]) -> list[list[float]]:
     """The score of every answer, from the reward model if the job has one, else from the task's verifier (0 to 1)."""
     if job.ranker is None:
         reward = REWARDS[job.kind]

@@ -203,6 +203,9 @@ def test_what_a_prompt_nearly_does_is_aligned_not_taught() -> None:
     assert "the ability is there" in decision.reasons[1]
     assert not decision.by_people
     assert baseline(zero_shot=NEAR, preferences="people").by_people
+    ranked = baseline(zero_shot=NEAR, preferences="reward-model")
+    assert (ranked.action, ranked.by_people) == ("align_base", False)
+    assert "a reward model can rank the model's own answers" in ranked.reasons[-1]
     assert baseline(zero_shot=SEVEN_TENTHS, preferences="verifier").action == "sft"
     assert baseline(zero_shot=NEAR, preferences="verifier", new_pattern="yes").action == "sft"
     assert baseline(zero_shot=NEAR).action == "sft"  # as before, where nobody asked for preferences

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from posttrain.artifacts import DatasetRef, ModelRef, Workspace
-from posttrain.errors import DataError
+from posttrain.data.steps import scoring
+from posttrain.errors import DataError, ModelError
 from posttrain.evaluation.slices import Slice
 from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
 from posttrain.training import pairs, sft
@@ -113,3 +114,50 @@ def test_pairs_are_the_policys_own_words(base: ModelRef, data: Any, recipe: Any,
     assert 0 < result.kept == result.pairs.rows == len(read(result.pairs)) == 12 - result.no_margin
     assert all(pair["margin"] >= 0.05 for pair in read(result.pairs))
     assert Path(result.pairs.uri).parent == done.folder
+
+
+@pytest.fixture(scope="module")
+def judge(base: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sequence classifier with one score and random weights, with the base's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("judge")
+    tokenizer = AutoTokenizer.from_pretrained(base.base)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=0, eos_token_id=1, **shape)
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_reward_model_ranks_what_no_verifier_can(base: ModelRef, judge: Path, data: Any, tmp_path: Path) -> None:
+    spec = AlignSpec(ranker="reward-model", ranker_model=judge.name, min_margin=0.0, prompts=4, samples=3)
+    ranker = pairs.ranker_of(spec, judge.parent)
+    given = job(model=base, train=data(20), kind="chat", ranker=ranker, prompts=4, samples=3, min_margin=0.0,
+                max_new_tokens=6, partial=str(tmp_path), final=str(tmp_path))  # fmt: skip
+    result = pairs.run(given)
+
+    assert (result.ranked_by, result.prompts, result.samples, result.all_right) == ("reward model", 4, 3, 0)
+    found = read(result.pairs)
+    assert found
+    for side in ("chosen", "rejected"):
+        assert all(pair[side] for pair in found)
+    again = scoring.rewards(
+        judge, [("", pair["prompt"], pair[side]) for pair in found for side in ("chosen", "rejected")], 512
+    )
+    margins = again[:, 0].reshape(-1, 2) @ [1.0, -1.0]
+    assert margins == pytest.approx([pair["margin"] for pair in found], abs=1e-4)
+    assert min(margins) > 0
+
+
+def test_who_cannot_rank_is_refused(base: ModelRef, data: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"task\.kind chat: no verifier .* set align\.ranker: reward-model"):
+        pairs.make_pairs(base, data(20), TaskSpec(kind="chat"), AlignSpec(), Workspace(tmp_path))
+    spec = AlignSpec(ranker="reward-model", ranker_model="nowhere")
+    with pytest.raises(ModelError, match=r"align\.ranker_model: folder .*nowhere does not exist"):
+        pairs.ranker_of(spec, tmp_path)
+    policy = AlignSpec(ranker="reward-model", ranker_model=base.base)
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM, not a sequence classifier; align\.ranker_model"):
+        pairs.ranker_of(policy, tmp_path)
