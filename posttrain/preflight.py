@@ -53,7 +53,7 @@ def _notes(loaded: LoadedSpec) -> Iterator[str]:
 
 
 def _check_measuring(loaded: LoadedSpec) -> None:
-    """Files, models and packages that measuring and ranking need: what is amiss there is not to be found after an hour of training."""
+    """What measuring and ranking need, files and packages: a fault is not to be found after an hour of training."""
     measured = loaded.spec.evaluate
     held = measured.constrained != "never"
     if measured.metrics or measured.safety or measured.judge or measured.harness or held:
