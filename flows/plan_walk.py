@@ -148,7 +148,7 @@ def _align(
     spec, rows = ask.spec, ask.rows
     if decision.by_people and rows.preference:
         given = given_pairs(rows.preference, spec.align, spec.task.kind, ask.workspace)
-        yield "given-pairs", given
+        yield "pairs", given
         made = given.result
     else:
         sampled: Done[PairsResult] = pairs.make_pairs(

@@ -16,7 +16,7 @@ from tasks.run import Run
 def take_pairs(run: Run, preference: DatasetRef) -> PairsResult:
     """What `data.preference` says after curation, as pairs."""
     spec = run.spec
-    with run.stage("given-pairs") as stage:
+    with run.stage("pairs") as stage:
         done = given_pairs(preference, spec.align, spec.task.kind, run.workspace, stage.progress)
         result = done.result
         stage.finish(

@@ -121,8 +121,8 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
 
 def _preference(run: Run) -> str:
     """What the pairs were, if any were made."""
-    made = [run.stages[label].result for label in ("given-pairs", "pairs") if label in run.stages]
-    return f"Method {run.spec.align.method}. {made[-1].words}" if made else ""
+    made = run.stages.get("pairs")
+    return f"Method {run.spec.align.method}. {made.result.words}" if made else ""
 
 
 def changes(

@@ -111,6 +111,7 @@ def _single(rows: Sequence[Row], spec: AlignSpec, partial: Path, final: Path, be
         ranked_by=_by(rows),
         prompts=len({(row["system"], row["prompt"]) for row in rows}),
         samples=0,
+        single=True,
         kept=len(answers),
         mean_margin=0.0,
         chosen_characters=mean(good),

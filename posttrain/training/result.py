@@ -41,7 +41,8 @@ class PairsResult(Frozen):
     ranked_by: str = Field(description='Who preferred: "verifier", "reward model", "people", "ratings", "labels".')
     prompts: int = Field(description="Prompts that have answers.")
     samples: int = Field(description="Samples a prompt (K), where the policy made them; else 0.")
-    kept: int = Field(description="Pairs that are learned from; of single answers, how many.")
+    single: bool = Field(False, description="Whether these are single answers, which only KTO learns from.")
+    kept: int = Field(description="Pairs (or single answers) that are learned from.")
     dropped: dict[str, int] = Field({}, description="Rule → pairs that it set aside.")
     no_margin: int = Field(0, description="Prompts whose best and worst answer were (nearly) equally good.")
     all_right: int = Field(0, description="Of those without margin: prompts whose samples were all right.")
@@ -58,6 +59,11 @@ class PairsResult(Frozen):
     def words(self) -> str:
         """The pairs in one or two sentences, for people."""
         gone = ", ".join(f"{count:,} {rule.replace('_', ' ')}" for rule, count in self.dropped.items())
+        if self.single:
+            return (
+                f"{self.kept:,} single answers, good or bad by {self.ranked_by}: {self.chosen_characters:,.0f} characters "
+                f"the good ones, {self.rejected_characters:,.0f} the bad."
+            )
         return (
             f"{self.kept:,} pairs, ranked by {self.ranked_by}: {self.chosen_characters:,.0f} characters chosen, "
             f"{self.rejected_characters:,.0f} rejected, chosen the longer in {self.chosen_longer:.0%} of those of "
