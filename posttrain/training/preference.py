@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MODULE = "posttrain.training.preference"
 
 Objective = Literal["dpo", "ipo", "kto", "orpo"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+OBJECTIVES: dict[str, Objective] = {name: name for name in get_args(Objective)}
 
 
 class PreferenceJob(TrainingJob):
@@ -56,7 +56,7 @@ class PreferenceJob(TrainingJob):
 def resolve(policy: ModelRef, pairs: DatasetRef, spec: AlignSpec, sft: SFTSpec, recipe: Recipe) -> PreferenceJob:
     """The job that the spec asks for; way to train and adapter as in SFT; folders still empty.
 
-    Raises: `ValueError` when `spec.method` is none of `OBJECTIVES`.
+    `spec.method` is one of `OBJECTIVES`.
     """
     answers = 2 if spec.method == "kto" else 1
     batch = spec.batch_size or recipe.batch_size
@@ -70,7 +70,7 @@ def resolve(policy: ModelRef, pairs: DatasetRef, spec: AlignSpec, sft: SFTSpec, 
         max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio,
         seed=spec.seed,
-        objective=spec.method,
+        objective=OBJECTIVES[spec.method],
         beta=spec.beta,
         sft_weight=spec.sft_weight or 0.0,
         length_normalized=spec.length_normalized,

@@ -60,10 +60,8 @@ class PairsResult(Frozen):
         """The pairs in one or two sentences, for people."""
         gone = ", ".join(f"{count:,} {rule.replace('_', ' ')}" for rule, count in self.dropped.items())
         if self.single:
-            return (
-                f"{self.kept:,} single answers, good or bad by {self.ranked_by}: {self.chosen_characters:,.0f} characters "
-                f"the good ones, {self.rejected_characters:,.0f} the bad."
-            )
+            lengths = f"{self.chosen_characters:,.0f} characters the good ones, {self.rejected_characters:,.0f} the bad"
+            return f"{self.kept:,} single answers, good or bad by {self.ranked_by}: {lengths}."
         return (
             f"{self.kept:,} pairs, ranked by {self.ranked_by}: {self.chosen_characters:,.0f} characters chosen, "
             f"{self.rejected_characters:,.0f} rejected, chosen the longer in {self.chosen_longer:.0%} of those of "
