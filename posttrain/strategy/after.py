@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from posttrain.evaluation.scores import Scores
-from posttrain.strategy.conditions import FORMAT_KNOWN, forgot, knows_the_task, lagging
+from posttrain.strategy.conditions import (
+    FORMAT_KNOWN,
+    NOBODY_PREFERS,
+    cannot_be_ranked,
+    forgot,
+    knows_the_task,
+    lagging,
+)
 from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
@@ -56,6 +63,8 @@ def _good(walk: Walk) -> Decision:
         return _end(walk, "release")
     if evidence.align == "never":
         return _end(walk, "release", "strategy.align is never, so the slice stays as it is")
+    if cannot_be_ranked(evidence):
+        return _end(walk, "release", f"{NOBODY_PREFERS}; so the slice stays as it is")
     able = "clean rows pass and these do not: the model knows the task, align it by preference (DPO)"
     return _dpo(walk, able, "release")
 

@@ -46,7 +46,7 @@ class PipelineSpec(Frozen):
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
-    align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO).")
+    align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO, IPO, KTO, ORPO).")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
