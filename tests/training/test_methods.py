@@ -57,7 +57,7 @@ def test_it_learns_and_what_is_loaded_is_what_was_trained(trained: Any, base: Mo
 
 
 def test_only_the_methods_own_settings_decide(trained: Any) -> None:
-    way, job, result = trained
+    way, job, _ = trained
 
     assert set(WAYS[way]) - {"learning_rate"} <= set(job.shape)
     foreign = {"num_virtual_tokens": 7} if way in ("dora", "ia3") else {"lora_rank": 7}
@@ -91,7 +91,7 @@ def test_a_batch_is_answered_as_one_prompt_at_a_time_and_without_a_cache(trained
 def test_a_saved_product_stands_alone(trained: Any, base: ModelRef, tmp_path: Path) -> None:
     import torch
 
-    way, job, result = trained
+    _, job, result = trained
     model, ids = load_model(result.model, merge=True), torch.arange(5, 15)[None]
     model.save_pretrained(tmp_path / "model")
     load_tokenizer(base).save_pretrained(tmp_path / "model")
