@@ -155,7 +155,7 @@ def dataset(
     completions = to_tokens.completion_ids([row["completion"] for row in rows], tokenizer)
     lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
     kept, excluded = to_tokens.fits(rows, lengths, max_length, ref.uri)
-    earlier, left_out = turns.marks(rows if assistant_turns == "all" else (), prompts, tokenizer)
+    earlier, left_out = turns.marks(rows, prompts, tokenizer, assistant_turns)
     if excluded_to is not None:
         to_tokens.write_excluded([*excluded, *left_out], excluded_to)
     columns = {

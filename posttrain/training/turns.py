@@ -8,7 +8,7 @@ the middle of a conversation. Knows the chat template; nothing of trainers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from posttrain.errors import SpecError
 from posttrain.prompts import Message, asked
@@ -18,16 +18,20 @@ Span = tuple[int, int]
 
 
 def marks(
-    rows: Sequence[dict[str, Any]], prompts: Sequence[list[int]], tokenizer: Any
+    rows: Sequence[dict[str, Any]],
+    prompts: Sequence[list[int]],
+    tokenizer: Any,
+    which: Literal["all", "last"] = "all",
 ) -> tuple[list[list[int]], list[Excluded]]:
     """For each token of each prompt 1 where it belongs to an earlier answer, else 0; and the answers left out.
 
-    Raises: `SpecError` for a tokenizer that cannot say which text a token stands for.
+    The last answer is no part of a prompt, so `which` "last" marks nothing. Raises: `SpecError` for a tokenizer that
+    cannot say which text a token stands for.
     """
     found, left_out = [], []
     for row, ids in zip(rows, prompts, strict=True):
         turns = asked(row)
-        answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+        answers = [at for at, turn in enumerate(turns) if turn["role"] == "assistant" and which == "all"]
         text = render(tokenizer, turns, ask=True) if answers else ""
         spans = {place: span(turns, place, text, tokenizer) for place in answers}
         found.append(_marked([each for each in spans.values() if each], text, ids, tokenizer))
