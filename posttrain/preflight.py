@@ -30,13 +30,15 @@ def check(path: Path) -> Checked:
     Raises: UserError naming the first thing that must be put right. Leaves nothing behind.
     """
     from posttrain.data import look
-    from posttrain.models import load
+    from posttrain.models import load, machine
 
     loaded = specs.load(path)
     workspace = workspace_of(loaded)
     workspace.check_writable()
     sources = look.preflight(loaded.spec.data, loaded.spec.task, loaded.root)
     _check_measuring(loaded)
+    if loaded.spec.sft.method == "qlora":
+        machine.check_four_bit()
     base = load.resolve(loaded.spec.base, loaded.root)
     return Checked(loaded, workspace, base, tuple(sources), tuple(_notes(loaded)))
 

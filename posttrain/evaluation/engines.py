@@ -22,7 +22,7 @@ from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.generate import Prompt, context_length, written
 from posttrain.evaluation.stepping import text_ends
 from posttrain.evaluation.vllm_engine import VllmEngine
-from posttrain.models.load import load_model, quiet
+from posttrain.models.load import has_virtual_tokens, load_model, quiet
 from posttrain.progress import Progress
 
 Setting = Literal["auto", "transformers", "vllm"]
@@ -65,6 +65,14 @@ def opened(setting: Setting, ref: ModelRef, tokenizer: Any, batch_size: int) -> 
     """The engine for a model. Raises: `SpecError` when `vllm` is asked for and cannot be had; `ModelError`."""
     import torch
 
+    virtual = has_virtual_tokens(ref)
+    if virtual and setting == "vllm":
+        raise SpecError(
+            f"evaluate.engine: found vllm, but {ref.adapter} has virtual tokens, which cannot be merged into weights "
+            "for it; set evaluate.engine: auto"
+        )
+    if virtual:
+        return TransformersEngine(ref, tokenizer, batch_size)
     choice = chosen(setting, torch.cuda.is_available(), importlib.util.find_spec("vllm") is not None)
     if choice == "vllm":
         return VllmEngine(ref, tokenizer)
@@ -99,7 +107,7 @@ class TransformersEngine:
 
     @cached_property
     def model(self) -> Any:
-        """Loaded when it is first needed, its adapter merged."""
+        """Loaded when it is first needed, its adapter merged (virtual tokens cannot be: they go before each prompt)."""
         return load_model(self.ref, merge=True)
 
     @property

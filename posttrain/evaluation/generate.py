@@ -44,9 +44,10 @@ def token_ids(tokenizer: Any, conversation: Conversation, ask: bool = True) -> l
 
 
 def context_length(model: Any) -> int:
-    """How many tokens, prompt and answer together, the model was made for."""
+    """How many tokens, prompt and answer together, the model was made for; virtual tokens take up some."""
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    return int(getattr(config, "max_position_embeddings", None) or 1_000_000)
+    whole = int(getattr(config, "max_position_embeddings", None) or 1_000_000)
+    return whole - int(getattr(model, "virtual_tokens", 0))
 
 
 def encode(context: int, tokenizer: Any, conversations: Sequence[Conversation], max_new_tokens: int) -> list[Prompt]:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain.errors import ModelError
-from posttrain.models.recipe import Method, Recipe
+from posttrain.models.recipe import Recipe
+from posttrain.spec.methods import Method, is_adapter
 from posttrain.spec.sections.pipeline import PipelineSpec
 
 CPU_OPERATIONS = 65e9
@@ -190,7 +191,10 @@ def _number(text: Mapping[str, Any], *names: str) -> int:
 
 
 def trained_parameters(shape: Shape, method: Method, rank: int = 64, targets: str = "attention") -> int:
-    """Weights that get a gradient: all of them, or rank × (in + out) for every adapted matrix."""
+    """Weights that get a gradient: all of them, or rank × (in + out) for every adapted matrix.
+
+    Adapters that are smaller than LoRA's count as if they were LoRA's.
+    """
     if method == "full":
         return shape.parameters
     matrices = [(shape.hidden, shape.attention_width)] * 2 + [(shape.hidden, shape.key_value_width)] * 2
@@ -207,7 +211,7 @@ def training_memory(
 ) -> int:
     """Peak bytes of a training step: weights, gradients, Adam's moments and the activations of a micro-batch."""
     trained = trained_parameters(shape, method, rank, targets)
-    weights = 4 * shape.parameters + (4 * trained if method == "lora" else 0)
+    weights = 4 * shape.parameters + (4 * trained if is_adapter(method) else 0)
     return int(weights + 12 * trained + micro_batch_size * activation_bytes(shape, tokens_a_row))
 
 

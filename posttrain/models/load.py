@@ -18,12 +18,14 @@ from typing import Any, Protocol
 
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import ModelError
+from posttrain.models.virtual import ADAPTER, VirtualTokens
 from posttrain.prompts import PLAIN_TEMPLATE
 
 TINY = Path(__file__).resolve().parent / "tiny"
 TINY_FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer*.json", "chat_template.jinja")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+PROMPT_LEARNING_TYPES = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -195,26 +197,51 @@ def load_model(
     *,
     trainable: bool = False,
     merge: bool = False,
+    four_bit: bool = False,
 ) -> Any:
     """The causal language model, with its adapter when the reference has one; in evaluation mode.
 
     `dtype` is float32 unless given: weights stored in 16 bits are trained and compared in full precision.
     `device` is a GPU when there is one, else the CPU. `trainable` leaves the adapter's weights open to training;
-    `merge` adds the adapter into the base (W + BA), as it is served. Raises: ModelError.
+    `merge` adds the adapter into the base (W + BA), as it is served. Virtual tokens (prefix, prompt and P-tuning) are
+    vectors that go before each prompt and no change of any weight, so nothing can be added: they stay apart, and what
+    is returned puts them first by itself (`models.virtual`). `four_bit` quantises the base while it is read, for QLoRA:
+    NF4, its constants quantised too, computing in bfloat16 (arXiv 2305.14314). Raises: ModelError.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    more = _quantised(place) if four_bit else {}
     model: Any
     with quiet(), _one_line(ref.base):
         model = AutoModelForCausalLM.from_pretrained(
-            ref.base, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
+            ref.base,
+            dtype=dtype or torch.float32,
+            use_safetensors=True,
+            trust_remote_code=ref.trust_remote_code,
+            **more,
         )
     if ref.adapter is not None:
         model = _with_adapter(model, Path(ref.adapter), trainable, merge)
     model.eval()
-    return model.to(place)
+    return model if four_bit else model.to(place)
+
+
+def _quantised(place: str) -> dict[str, Any]:
+    """How transformers is told of QLoRA's 4 bits; the model is put in its place while it is read."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    new_config: Any = BitsAndBytesConfig
+    config = new_config(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    mine = int(os.environ.get("LOCAL_RANK", "0")) if place == "cuda" else place
+    return {"quantization_config": config, "device_map": {"": mine}}
 
 
 def _with_adapter(model: Any, adapter: Path, trainable: bool, merge: bool) -> Any:
@@ -224,7 +251,21 @@ def _with_adapter(model: Any, adapter: Path, trainable: bool, merge: bool) -> An
 
     with quiet(), _one_line(str(adapter)):
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+    if merge and model.active_peft_config.is_prompt_learning:
+        return VirtualTokens(model)
     return model.merge_and_unload() if merge else model
+
+
+def saved_in(folder: Path, fingerprint: str) -> ModelRef:
+    """The model that `save_pretrained` of a loaded one left in `folder`, with its virtual tokens if it has any."""
+    adapter = folder / ADAPTER
+    return ModelRef(base=str(folder), adapter=str(adapter) if adapter.is_dir() else None, fingerprint=fingerprint)
+
+
+def has_virtual_tokens(ref: ModelRef) -> bool:
+    """Whether the reference's adapter is virtual tokens, which cannot be merged; read from its configuration alone."""
+    config = Path(ref.adapter or "", "adapter_config.json")
+    return ref.adapter is not None and _read_json(config).get("peft_type") in PROMPT_LEARNING_TYPES
 
 
 @contextlib.contextmanager

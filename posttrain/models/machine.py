@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
+from pathlib import Path
 
+from posttrain.errors import SpecError
 from posttrain.models.estimate import Machine
+
+
+def has_cuda_gpu() -> bool:
+    """Whether NVIDIA's driver is there, as far as can be told without torch."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def check_four_bit() -> None:
+    """Raise `SpecError`, in one line, where a base cannot be quantised to 4 bits, as QLoRA trains it."""
+    if not has_cuda_gpu():
+        raise SpecError(
+            "sft.method: found qlora, which needs a CUDA GPU, and this machine has none; use method: lora, or run it "
+            "where there is one"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SpecError(
+            "sft.method: found qlora, but bitsandbytes is not installed; install it (pip install 'posttrain[qlora]'), "
+            "or use method: lora"
+        )
 
 
 def this_machine(threads: int, memory_bytes: int) -> Machine:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 from posttrain.artifacts import Frozen
+from posttrain.spec.methods import LOW_RANK, Method
 from posttrain.spec.sections.align import AlignSpec
 from posttrain.spec.sections.sft import SFTSpec
 
-Method = Literal["full", "lora"]
 Value = float | int | str | bool
 _Judge = Callable[[float, float], str]
 
@@ -28,6 +27,14 @@ LORA_FACTOR = 20.0
 
 LARGEST_LORA_RATE = 2e-3
 """A cap of caution, not measured: below a billion parameters twenty times the full rate would be reckless."""
+
+SMALL_ADAPTER_RATES: dict[Method, tuple[float, str]] = {
+    "ia3": (3e-3, "T-Few (arXiv 2205.05638)"),
+    "prefix": (1e-2, "PEFT's examples"),
+    "prompt": (3e-2, "PEFT's examples"),
+    "p-tuning": (1e-3, "PEFT's examples"),
+}
+"""Peak rate and source of the methods that train a few thousand numbers: it hardly depends on the model's size."""
 
 ALIGN_FACTOR = 1 / 20
 """DPO's rate over SFT's. S3: reinforcement runs 10 to 20 times below SFT; 5e-7 at 7B is also Zephyr's (2310.16944)."""
@@ -81,7 +88,7 @@ def sft_recipe(spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: i
     warmup = _choose("warmup_ratio", spec.warmup_ratio, *_warmup(float(rate.value)), warn=_warmup_warning)
     batch = _choose("batch_size", spec.batch_size, *_batch(rows))
     micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch)
-    adapters = _adapters(spec) if spec.method == "lora" else ()
+    adapters = _adapters(spec) if spec.method in LOW_RANK else ()
     return Recipe(settings=(rate, epochs, warmup, batch, *micro, *adapters))
 
 
@@ -129,6 +136,9 @@ def _rate(method: Method, parameters: int) -> tuple[float, str, str]:
     between = "S3" if parameters >= 7e9 else "this project" if parameters <= TINY_PARAMETERS else "S3 and this project"
     if method == "full":
         return full_rate(parameters), between, f"full-parameter rate for {size} parameters; it falls with size"
+    if method in SMALL_ADAPTER_RATES:
+        rate, source = SMALL_ADAPTER_RATES[method]
+        return rate, source, f"{method} trains a few thousand numbers, at a rate that hardly depends on size"
     reason = f"LoRA rate for {size} parameters: {LORA_FACTOR:g} × the full-parameter {full_rate(parameters):g}"
     capped = full_rate(parameters) * LORA_FACTOR > LARGEST_LORA_RATE
     return lora_rate(parameters), f"QLoRA × {between}", f"{reason}, capped with caution" if capped else reason

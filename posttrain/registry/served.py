@@ -6,14 +6,14 @@ knows nothing of registration; instruction, worked examples and limits come with
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.pyfunc.model import PythonModel
 
-from posttrain.artifacts import ModelRef
 from posttrain.evaluation.generate import answer
-from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.load import load_model, load_tokenizer, saved_in
 from posttrain.prompts import few_shot
 
 
@@ -22,9 +22,9 @@ class Completions(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the merged weights and the tokenizer that lie beside this file."""
-        ref = ModelRef(base=context.artifacts["model"], fingerprint=context.model_config["fingerprint"])
+        ref = saved_in(Path(context.artifacts["model"]), context.model_config["fingerprint"])
         self.settings = dict(context.model_config)
-        self.model, self.tokenizer = load_model(ref), load_tokenizer(ref)
+        self.model, self.tokenizer = load_model(ref, merge=True), load_tokenizer(ref)
 
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> list[str]:
         """The greedy completion of each prompt."""

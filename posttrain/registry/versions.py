@@ -1,6 +1,7 @@
 """Model versions: register one with its lineage, find one again, and the champion among them.
 
-A version holds merged safetensors weights, tokenizer, the task's instruction and the code that asks, so that
+A version holds merged safetensors weights (beside them virtual tokens, which cannot be merged), tokenizer, the task's
+instruction and the code that asks, so that
 
     mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])
 
@@ -157,6 +158,8 @@ def incumbent(name: str, model: ModelRef, asking: Asking) -> Incumbent:
 
 def champion(name: str) -> Champion | None:
     """The version with the alias `champion`, or None when there is none yet."""
+    from posttrain.models.load import saved_in
+
     found = by_alias(name, CHAMPION)
     if found is None:
         return None
@@ -164,7 +167,7 @@ def champion(name: str) -> Champion | None:
     return Champion(
         name=name,
         version=str(found.version),
-        model=ModelRef(base=str(weights), fingerprint=found.tags.get("posttrain.fingerprint", "unknown")),
+        model=saved_in(weights, found.tags.get("posttrain.fingerprint", "unknown")),
         scores=kept_scores(found),
         run_id=str(found.run_id),
     )

@@ -10,13 +10,13 @@ from posttrain.spec.measuring import gates_of, general_slices, is_general, mista
 from posttrain.spec.metrics import GENERAL, METRICS, OWN_SLICES, SAFETY
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.pipeline import PipelineSpec
+from posttrain.spec.training import mistaken_training
 
 
 def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     """Sections that cannot both be meant."""
     yield from _leaks(spec)
-    if spec.sft.optimizer == "muon" and spec.sft.method != "full":
-        yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
+    yield from mistaken_training(spec)
     if spec.strategy.max_cost is not None and spec.resources.price_per_hour is None:
         yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
     yield from mistaken_measuring(spec)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+from posttrain.spec.methods import Method, foreign_settings, own_settings
 
 if TYPE_CHECKING:
     from posttrain.spec import SFTSpec
@@ -19,10 +20,23 @@ NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads
 CODE = (
     *(
         f"posttrain.training.{name}"
-        for name in ("callbacks", "checkpoint", "head", "job", "muon", "order", "rows", "trainer")
+        for name in (
+            "adapters",
+            "best",
+            "callbacks",
+            "checkpoint",
+            "head",
+            "job",
+            "muon",
+            "order",
+            "rows",
+            "trainer",
+            "turns",
+        )
     ),
     "posttrain.prompts",
     "posttrain.models.load",
+    "posttrain.spec.methods",
 )
 
 
@@ -50,7 +64,7 @@ class TrainingJob(Frozen):
     validation: DatasetRef | None = None
     partial: str = Field("", description="Empty until the stage begins to work.")
     final: str = ""
-    method: Literal["full", "lora"]
+    method: Method
     learning_rate: float
     num_train_epochs: float
     batch_size: int = Field(description="Rows an optimizer step: micro_batch_size × accumulation.")
@@ -64,7 +78,12 @@ class TrainingJob(Frozen):
     lora_alpha: int = 16
     lora_targets: Literal["attention", "all-linear"] = "attention"
     lora_dropout: float = 0.0
+    num_virtual_tokens: int = 20
+    prefix_projection: bool = False
+    encoder_hidden_size: int | None = None
+    prompt_tuning_init_text: str | None = None
     save_steps: int | None = Field(None, description="None: every 60 s or sixth of the run, whichever comes first.")
+    early_stopping_patience: int | None = Field(None, description="Evaluations without a lower eval_loss; None: never.")
     validation_rows: int = Field(300, description="Rows of the validation split that eval_loss is measured on.")
     bf16: bool = False
     gradient_checkpointing: bool = False
@@ -85,12 +104,17 @@ class TrainingJob(Frozen):
     @property
     def deciding(self) -> dict[str, Any]:
         """What decides the result: the part of the job that a stage's fingerprint covers."""
-        return self.model_dump(mode="json", exclude=set(NOT_IN_FINGERPRINT))
+        return self.model_dump(mode="json", exclude={*NOT_IN_FINGERPRINT, *foreign_settings(self.method)})
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The method with its own settings: what an adapter's weights alone do not tell."""
+        return {"method": self.method, **{name: getattr(self, name) for name in own_settings(self.method)}}
 
     @property
     def recipe(self) -> dict[str, str | float | int | bool | None]:
-        """Every plain value of the job, for the record; references and folders left out."""
-        left_out = {"model", "train", "validation", "partial", "final"}
+        """Every plain value of the job, for the record; references, folders and other methods' settings left out."""
+        left_out = {"model", "train", "validation", "partial", "final", *foreign_settings(self.method)}
         return {
             **self.model_dump(mode="json", exclude=left_out),
             "accumulation": self.accumulation,
@@ -105,11 +129,21 @@ def shared(spec: SFTSpec, recipe: Recipe) -> dict[str, Any]:
         "lora_rank": spec.lora_rank,
         "lora_alpha": spec.lora_alpha,
         "lora_targets": spec.lora_targets,
+        "num_virtual_tokens": spec.num_virtual_tokens,
+        "prefix_projection": spec.prefix_projection,
+        "encoder_hidden_size": spec.encoder_hidden_size,
+        "prompt_tuning_init_text": spec.prompt_tuning_init_text,
         "save_steps": spec.save_steps,
         "bf16": recipe.bf16 if spec.bf16 is None else spec.bf16,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "gradient_checkpointing": _checkpointed(spec, recipe),
         "threads": recipe.threads,
     }
+
+
+def _checkpointed(spec: SFTSpec, recipe: Recipe) -> bool:
+    """What the spec says, else the recipe; never for a prefix: layers that are computed twice have no cache."""
+    chosen = recipe.gradient_checkpointing if spec.gradient_checkpointing is None else spec.gradient_checkpointing
+    return chosen and spec.method != "prefix"
 
 
 def micro_batch(batch_size: int, at_most: int) -> int:

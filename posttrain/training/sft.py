@@ -2,7 +2,8 @@
 
     python -m posttrain.training.sft job.json
 
-Loss: mean negative log-likelihood of completion tokens (and their end-of-text token) only, given the prompt.
+Loss: mean negative log-likelihood of completion tokens (and their end-of-text token) only, given the prompt; of a
+conversation, of all the assistant's answers.
 `train` is the stage (parent's side, light); `run` is the work, inside the training process.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
+from posttrain.errors import SpecError
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
 from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
@@ -28,6 +30,8 @@ class SFTJob(TrainingJob):
     """`train` and `validation` have the columns id, source, system, prompt, completion."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
+    neftune_noise_alpha: float | None = None
+    assistant_turns: Literal["all", "last"] = "all"
 
 
 def resolve(
@@ -38,6 +42,8 @@ def resolve(
     recipe: Recipe,
 ) -> SFTJob:
     """The job that the spec asks for, its open values taken from the recipe; folders still empty."""
+    if spec.early_stopping_patience and validation is None:
+        raise SpecError("sft.early_stopping_patience: there are no validation rows to stop by; leave it empty")
     batch = spec.batch_size or recipe.batch_size
     return SFTJob(
         model=base,
@@ -53,6 +59,9 @@ def resolve(
         optimizer=spec.optimizer,
         weight_decay=spec.weight_decay,
         lora_dropout=spec.lora_dropout,
+        early_stopping_patience=spec.early_stopping_patience,
+        neftune_noise_alpha=spec.neftune_noise_alpha,
+        assistant_turns=spec.assistant_turns,
         seed=spec.seed,
         **shared(spec, recipe),
     )
@@ -80,20 +89,24 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from posttrain.training import muon, trainer
+    from posttrain.training import adapters, muon, trainer
 
     progress(0, 1, "loading the model")
     trainer.prepare_process(job)
     model, tokenizer, base = trainer.load_policy(job)
     progress(0, 1, "tokenising")
-    rows, lengths, excluded = dataset(job.train, tokenizer, job.max_length, Path(job.partial) / "excluded.jsonl")
-    held_out = validation(job, tokenizer)
+    longest = adapters.room(job, model)
+    aside = Path(job.partial) / "excluded.jsonl"
+    rows, lengths, excluded = dataset(job.train, tokenizer, longest, aside, job.assistant_turns)
+    held_out = validation(job, tokenizer, longest)
 
     def make() -> Any:
         settings = trainer.arguments(job, len(lengths), evaluate=held_out is not None)
         return trainer.resumable(SFTTrainer)(
             model=model,
-            args=SFTConfig(**settings, max_length=None, completion_only_loss=True),
+            args=SFTConfig(
+                **settings, max_length=None, completion_only_loss=True, neftune_noise_alpha=job.neftune_noise_alpha
+            ),
             train_dataset=rows,
             eval_dataset=held_out,
             processing_class=tokenizer,
@@ -112,33 +125,42 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     )
 
 
-def validation(job: SFTJob, tokenizer: Any) -> Any:
+def validation(job: SFTJob, tokenizer: Any, longest: int) -> Any:
     """The first rows of the validation split as tokens, or None when there is none."""
     if job.validation is None:
         return None
-    rows, _, _ = dataset(job.validation, tokenizer, job.max_length, None)
+    rows, _, _ = dataset(job.validation, tokenizer, longest, None, job.assistant_turns)
     return rows.select(range(min(len(rows), job.validation_rows)))
 
 
-def dataset(ref: DatasetRef, tokenizer: Any, max_length: int, excluded_to: Path | None) -> tuple[Any, list[int], int]:
+def dataset(
+    ref: DatasetRef,
+    tokenizer: Any,
+    max_length: int,
+    excluded_to: Path | None,
+    assistant_turns: Literal["all", "last"] = "all",
+) -> tuple[Any, list[int], int]:
     """A `datasets.Dataset` of input_ids and completion_mask, tokens a row, and how many rows were too long.
 
-    The tokens of the prompt are those that evaluation sends. TRL turns the mask into labels.
+    The tokens of the prompt are those that evaluation sends; with `assistant_turns` "all" the mask has the answers in
+    it as well. TRL turns the mask into labels.
     """
     from datasets import Dataset
 
     from posttrain.training import rows as to_tokens
+    from posttrain.training import turns
 
     rows = to_tokens.read(ref)
     prompts = to_tokens.prompt_ids(rows, tokenizer)
     completions = to_tokens.completion_ids([row["completion"] for row in rows], tokenizer)
     lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
     kept, excluded = to_tokens.fits(rows, lengths, max_length, ref.uri)
+    earlier, left_out = turns.marks(rows, prompts, tokenizer, assistant_turns)
     if excluded_to is not None:
-        to_tokens.write_excluded(excluded, excluded_to)
+        to_tokens.write_excluded([*excluded, *left_out], excluded_to)
     columns = {
         "input_ids": [prompts[row] + completions[row] for row in kept],
-        "completion_mask": [[0] * len(prompts[row]) + [1] * len(completions[row]) for row in kept],
+        "completion_mask": [earlier[row] + [1] * len(completions[row]) for row in kept],
     }
     return Dataset.from_dict(columns), [lengths[row] for row in kept], len(excluded)
 

@@ -70,6 +70,7 @@ def with_micro_batch(job: Job, at_most: int) -> Job:
 
 def clear(partial: Path) -> None:
     """Drop what only an unfinished training needs, before its folder is published."""
-    shutil.rmtree(partial / "checkpoints", ignore_errors=True)
+    for name in ("checkpoints", "best"):
+        shutil.rmtree(partial / name, ignore_errors=True)
     for name in ("micro_batch_size", "tries.txt"):
         (partial / name).unlink(missing_ok=True)

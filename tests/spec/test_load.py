@@ -75,7 +75,7 @@ def test_the_digest_follows_decisions_and_ignores_comments(tmp_path: Path) -> No
         ("zzz: 8\n", ":6: zzz: unknown key; remove it, or use one of name, task, base,"),
         (
             "sft: {method: loraa}\n",
-            ":6: sft.method: found 'loraa' (text), expected one of full, lora; did you mean lora?",
+            ":6: sft.method: found 'loraa' (text), expected one of full, lora, dora, qlora, prefix, prompt, p-tun",
         ),
         ("sft: {learning_rate: fast}\n", ":6: sft.learning_rate: found 'fast' (text), expected a number above 0"),
         ("sft: {learning_rate: -1}\n", ":6: sft.learning_rate: found -1, expected a number above 0 and at most 1;"),

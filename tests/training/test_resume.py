@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from posttrain.artifacts import ModelRef, Workspace
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace
 from posttrain.errors import ModelError, OutOfMemory, StageCrashed
 from posttrain.spec import SFTSpec
 from posttrain.training import checkpoint, order, sft
 from posttrain.training.result import TrainResult
 from posttrain.training.supervise import supervise
+from tests.training.conftest import rows, write
 
 # PEFT 0.21 and TRL 1.16 still use names that transformers 5.23 has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(gradient_checkpointing|past_key_values).*:FutureWarning")
 
 # Puts a fault into the training process: it dies, or fails to get memory, inside the optimizer step named.
 FAULT = """
@@ -73,6 +77,65 @@ def test_killed_and_resumed_is_bit_identical(
     assert (undisturbed.restarts, resumed.restarts) == (0, 1)
     assert [point.step for point in resumed.curve] == [point.step for point in undisturbed.curve]
     assert resumed.metrics == undisturbed.metrics
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": "full", "neftune_noise_alpha": 5.0, "gradient_checkpointing": True},
+        {"method": "full", "early_stopping_patience": 1, "learning_rate": 3e-2, "num_train_epochs": 8},
+        {"method": "dora", "lora_rank": 4, "gradient_checkpointing": True},
+        {"method": "ia3", "neftune_noise_alpha": 5.0},
+        {"method": "prefix", "prefix_projection": True, "encoder_hidden_size": 16},
+        {"method": "p-tuning", "encoder_hidden_size": 16, "early_stopping_patience": 3, "gradient_checkpointing": True},
+    ],
+)
+def test_every_setting_resumes_to_the_identical_result(
+    base: ModelRef, data: Any, recipe: Any, tmp_path: Path, given: Any
+) -> None:
+    spec = SFTSpec(**{"num_train_epochs": 3, **given}, save_steps=2)
+    whole = sft.resolve(base, data(20), contrary(tmp_path), spec, recipe)
+
+    def placed(name: str) -> sft.SFTJob:
+        (tmp_path / name).mkdir(exist_ok=True)
+        return whole.model_copy(update={"partial": str(tmp_path / name), "final": str(tmp_path / name)})
+
+    undisturbed = sft.run(placed("undisturbed"))
+    for at in (4, 2):  # a checkpoint every 2 steps, an evaluation every 3: before and after the first of either
+        with failing_at_step(at), pytest.raises(InterruptedError):
+            sft.run(placed("interrupted"))
+    resumed = sft.run(placed("interrupted"))
+
+    assert weights(resumed.model) == weights(undisturbed.model)
+    assert resumed.model.fingerprint == undisturbed.model.fingerprint
+    assert (resumed.restarts, resumed.steps) == (2, undisturbed.steps)
+    assert resumed.metrics == undisturbed.metrics
+
+
+def contrary(folder: Path) -> DatasetRef:
+    """Rows that have each other's answers: the better the others are learnt, the worse these are foretold."""
+    made = rows(8)
+    told = [row["completion"] for row in made]
+    return write([{**row, "completion": other} for row, other in zip(made, told[1:] + told[:1], strict=True)],
+                 folder / "contrary.parquet")  # fmt: skip
+
+
+@contextlib.contextmanager
+def failing_at_step(at: int) -> Iterator[None]:
+    """The `at`th optimizer step from here on does not come to its end."""
+    taken = 0
+
+    def fail(*_: Any) -> None:
+        nonlocal taken
+        taken += 1
+        if taken == at:
+            raise InterruptedError
+
+    hook = register_optimizer_step_pre_hook(fail)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def test_out_of_memory_halves_the_micro_batch_and_resumes(

@@ -1,0 +1,104 @@
+"""Every way to fine-tune: it learns, and evaluation loads what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posttrain.artifacts import ModelRef
+from posttrain.evaluation.generate import answer, context_length, token_ids
+from posttrain.evaluation.perplexity import surprise
+from posttrain.models.load import has_virtual_tokens, load_model, load_tokenizer, saved_in
+from posttrain.models.virtual import VirtualTokens
+from posttrain.prompts import messages
+from posttrain.spec import SFTSpec
+from posttrain.training import sft
+from posttrain.training.rows import read
+
+# PEFT 0.21 and TRL 1.16 still use names that transformers 5.23 has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(gradient_checkpointing|past_key_values).*:FutureWarning")
+
+WAYS: dict[str, dict[str, Any]] = {
+    "dora": {"method": "dora", "lora_rank": 4, "learning_rate": 1e-2},
+    "ia3": {"method": "ia3", "learning_rate": 0.5},
+    "prefix": {"method": "prefix", "num_virtual_tokens": 6, "learning_rate": 3e-2},
+    "projected": {"method": "prefix", "num_virtual_tokens": 4, "prefix_projection": True, "encoder_hidden_size": 16},
+    "prompt": {"method": "prompt", "num_virtual_tokens": 6, "learning_rate": 3e-2},
+    "written": {"method": "prompt", "num_virtual_tokens": 6, "prompt_tuning_init_text": "play some weather"},
+    "p-tuning": {"method": "p-tuning", "num_virtual_tokens": 6, "encoder_hidden_size": 32},
+}
+
+
+@pytest.fixture(scope="module", params=sorted(WAYS))
+def trained(request: Any, base: ModelRef, data: Any, tmp_path_factory: Any) -> tuple[str, sft.SFTJob, Any]:
+    """A product of each way, small and quickly made."""
+    from posttrain.training.job import Recipe
+
+    folder = tmp_path_factory.mktemp(request.param)
+    recipe = Recipe(learning_rate=1e-2, num_train_epochs=4, batch_size=8, micro_batch_size=8, threads=1)
+    job = sft.resolve(base, data(20), data(8), SFTSpec.model_validate(WAYS[request.param]), recipe)
+    job = job.model_copy(update={"partial": str(folder), "final": str(folder)})
+    return request.param, job, sft.run(job)
+
+
+def test_it_learns_and_what_is_loaded_is_what_was_trained(trained: Any, base: ModelRef, data: Any) -> None:
+    _, job, result = trained
+    tokenizer = load_tokenizer(base)
+
+    asked = surprise(load_model(result.model, merge=True), tokenizer, read(data(8)))
+
+    assert result.metrics["eval_loss"] < result.curve[0].metrics["loss"] - 0.05
+    total, tokens = (sum(row[name] for row in asked) for name in ("negative_log_likelihood", "tokens"))
+    assert total / tokens == pytest.approx(result.metrics["eval_loss"], rel=1e-4)
+    assert result.model.base == base.base
+    assert result.recipe["method"] == job.method
+
+
+def test_only_the_methods_own_settings_decide(trained: Any) -> None:
+    way, job, _ = trained
+
+    assert set(WAYS[way]) - {"learning_rate"} <= set(job.shape)
+    foreign = {"num_virtual_tokens": 7} if way in ("dora", "ia3") else {"lora_rank": 7}
+    other = {"lora_alpha": 3} if way == "dora" else {"num_virtual_tokens": 7} if way != "ia3" else {"method": "dora"}
+    assert job.model_copy(update=foreign).deciding == job.deciding
+    assert job.model_copy(update=other).deciding != job.deciding
+    assert job.model_copy(update=other).shape != job.shape
+
+
+def test_a_batch_is_answered_as_one_prompt_at_a_time_and_without_a_cache(trained: Any, base: ModelRef) -> None:
+    import torch
+
+    way, _, result = trained
+    tokenizer, model = load_tokenizer(base), load_model(result.model, merge=True)
+    asked = [messages("", text) for text in ("play track 3 by blur", "weather", "play something by nina simone please")]
+
+    together, _ = answer(model, tokenizer, asked, max_new_tokens=6)
+
+    assert together == [answer(model, tokenizer, [one], max_new_tokens=6)[0][0] for one in asked]
+    ids = torch.tensor([token_ids(tokenizer, asked[0])])
+    for _ in range(6):
+        likeliest = model(input_ids=ids).logits[0, -1].argmax().view(1, 1)
+        ids = torch.cat((ids, likeliest), dim=1)
+        if likeliest.item() == tokenizer.eos_token_id:
+            break
+    written = ids[0, len(token_ids(tokenizer, asked[0])) :]
+    assert together[0] == tokenizer.decode(written, skip_special_tokens=True)
+    assert isinstance(model, VirtualTokens) == has_virtual_tokens(result.model) == (way not in ("dora", "ia3"))
+
+
+def test_a_saved_product_stands_alone(trained: Any, base: ModelRef, tmp_path: Path) -> None:
+    import torch
+
+    _, job, result = trained
+    model, ids = load_model(result.model, merge=True), torch.arange(5, 15)[None]
+    model.save_pretrained(tmp_path / "model")
+    load_tokenizer(base).save_pretrained(tmp_path / "model")
+
+    again = saved_in(tmp_path / "model", result.model.fingerprint)
+
+    assert torch.allclose(load_model(again, merge=True)(ids).logits, model(ids).logits, atol=1e-5)
+    assert not torch.allclose(load_model(base)(ids).logits, model(ids).logits, atol=1e-3)
+    room = job.num_virtual_tokens if has_virtual_tokens(again) else 0
+    assert context_length(model) == 256 - room
