@@ -16,6 +16,7 @@ from posttrain.evaluation.constrained import Grammar
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.drawing import Draws
 from posttrain.evaluation.stepping import Watch, own_settings, text_ends, up_to_blank_line
+from posttrain.models.template import rendered
 from posttrain.progress import Progress, silent
 from posttrain.prompts import PLAIN_TEMPLATE, Message
 
@@ -39,8 +40,7 @@ class Prompt:
 
 def token_ids(tokenizer: Any, conversation: Conversation, ask: bool = True) -> list[int]:
     """A conversation through the chat template; with `ask`, up to where the answer begins."""
-    text = tokenizer.apply_chat_template(list(conversation), tokenize=False, add_generation_prompt=ask)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(rendered(tokenizer, conversation, ask), add_special_tokens=False)["input_ids"])
 
 
 def context_length(model: Any) -> int:

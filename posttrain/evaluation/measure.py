@@ -36,6 +36,7 @@ CODE = (
     "posttrain.evaluation",
     "posttrain.prompts",
     "posttrain.models.load",
+    "posttrain.models.template",
     "posttrain.data.embedding",
     "posttrain.data.steps.harm",
     "posttrain.data.steps.scoring",

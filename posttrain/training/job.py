@@ -23,6 +23,7 @@ CODE = (
     ),
     "posttrain.prompts",
     "posttrain.models.load",
+    "posttrain.models.template",
 )
 
 

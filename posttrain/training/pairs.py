@@ -40,6 +40,7 @@ CODE = (
     "posttrain.training.rewards",
     "posttrain.evaluation",
     "posttrain.prompts",
+    "posttrain.models.template",
 )
 COLUMNS = ("id", "system", "prompt", "chosen", "rejected", "margin")
 RIGHT = 1.0 - 1e-9

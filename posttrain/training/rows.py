@@ -13,6 +13,7 @@ from typing import Any
 
 from posttrain.artifacts import DatasetRef
 from posttrain.errors import DataError
+from posttrain.models.template import rendered
 from posttrain.prompts import asked
 
 
@@ -44,14 +45,7 @@ def read(ref: DatasetRef) -> list[dict[str, Any]]:
 
 def prompt_ids(rows: Sequence[dict[str, Any]], tokenizer: Any) -> list[list[int]]:
     """Token ids of each row's prompt, up to where the completion begins."""
-    texts = [
-        tokenizer.apply_chat_template(
-            asked(row),
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        for row in rows
-    ]
+    texts = [rendered(tokenizer, asked(row)) for row in rows]
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
 
@@ -65,6 +59,17 @@ def completion_ids(completions: Sequence[str], tokenizer: Any) -> list[list[int]
             row.pop()
         row.append(end)
     return ids
+
+
+def supervised_ids(rows: Sequence[dict[str, Any]], tokenizer: Any) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of each row, and of each token whether the loss of SFT counts it (1) or not (0).
+
+    The tokens of the prompt are those that evaluation sends.
+    """
+    prompts = prompt_ids(rows, tokenizer)
+    completions = completion_ids([row["completion"] for row in rows], tokenizer)
+    both = list(zip(prompts, completions, strict=True))
+    return [p + c for p, c in both], [[0] * len(p) + [1] * len(c) for p, c in both]
 
 
 def fits(

@@ -123,23 +123,19 @@ def validation(job: SFTJob, tokenizer: Any) -> Any:
 def dataset(ref: DatasetRef, tokenizer: Any, max_length: int, excluded_to: Path | None) -> tuple[Any, list[int], int]:
     """A `datasets.Dataset` of input_ids and completion_mask, tokens a row, and how many rows were too long.
 
-    The tokens of the prompt are those that evaluation sends. TRL turns the mask into labels.
+    TRL turns the mask into labels.
     """
     from datasets import Dataset
 
     from posttrain.training import rows as to_tokens
 
     rows = to_tokens.read(ref)
-    prompts = to_tokens.prompt_ids(rows, tokenizer)
-    completions = to_tokens.completion_ids([row["completion"] for row in rows], tokenizer)
-    lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
+    ids, masks = to_tokens.supervised_ids(rows, tokenizer)
+    lengths = [len(row) for row in ids]
     kept, excluded = to_tokens.fits(rows, lengths, max_length, ref.uri)
     if excluded_to is not None:
         to_tokens.write_excluded(excluded, excluded_to)
-    columns = {
-        "input_ids": [prompts[row] + completions[row] for row in kept],
-        "completion_mask": [[0] * len(prompts[row]) + [1] * len(completions[row]) for row in kept],
-    }
+    columns = {"input_ids": [ids[row] for row in kept], "completion_mask": [masks[row] for row in kept]}
     return Dataset.from_dict(columns), [lengths[row] for row in kept], len(excluded)
 
 

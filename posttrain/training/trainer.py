@@ -19,6 +19,7 @@ import torch
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import DataError, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.template import agree, ending_of
 from posttrain.progress import Progress
 from posttrain.training import checkpoint
 from posttrain.training.callbacks import AskForCheckpoints, TellProgress
@@ -123,6 +124,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
     if job.max_length <= SHORT and not torch.cuda.is_available():
         model.set_attn_implementation("eager")
     tokenizer = load_tokenizer(job.model)
+    agree(model, tokenizer)
     base = job.model.base
     if job.method == "lora" and job.model.adapter is not None:
         model.save_pretrained(Path(job.partial) / "base", safe_serialization=True)
@@ -220,7 +222,7 @@ def fit(
     progress(0, 1, "first step")
     newest = checkpoint.newest(Path(job.partial) / "checkpoints")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    curve = curve_of(trainer.state.log_history)
+    curve, ending = curve_of(trainer.state.log_history), ending_of(tokenizer)
     return TrainResult(
         model=save_product(trainer.model, tokenizer, job, base),
         metrics={**latest(curve), **counted},
@@ -232,6 +234,7 @@ def fit(
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
         recipe=job.recipe,
+        notes=ending.notes if ending else (),
     )
 
 
@@ -265,6 +268,7 @@ def save_product(model: Any, tokenizer: Any, job: TrainingJob, base: str) -> Mod
     folder = Path(job.partial) / "model"
     if job.method == "lora":
         model.peft_config["default"].base_model_name_or_path = base
+        model.generation_config.save_pretrained(folder)  # an adapter's own folder tells where its texts end, too
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
