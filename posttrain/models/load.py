@@ -195,7 +195,7 @@ def _tokens_of(folder: Path) -> tuple[int | None, list[int]]:
     if not found:
         return None, []
     config = found[0].get("text_config") or found[0]
-    ends = next((each["eos_token_id"] for each in reversed(found) if each.get("eos_token_id") is not None), [])
+    ends: Any = next((each["eos_token_id"] for each in reversed(found) if each.get("eos_token_id") is not None), [])
     return config.get("vocab_size"), ends if isinstance(ends, list) else [ends]
 
 
