@@ -87,6 +87,25 @@ def plan(spec: Spec) -> None:
     show_plan(spec)
 
 
+@app.command(epilog="Example: posttrain preview pipelines/voice_assistant.yaml --row 3")
+@guarded
+def preview(
+    spec: Spec,
+    stage: Annotated[str, typer.Option(help="sft, or dpo for a given pair of answers.")] = "sft",
+    row: Annotated[int, typer.Option(help="The how-manieth row.", min=1)] = 1,
+    id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Its id, the id's beginning, or file:line.", show_default=False)
+    ] = None,
+) -> None:
+    """Show one row as training sees it: every token, those that the loss counts marked, template, end and padding.
+
+    Trains nothing and writes nothing; before curation has run, a row of the files is shown.
+    """
+    from flows.preview_command import show_preview
+
+    show_preview(spec, stage, row, id)
+
+
 @app.command(epilog="Example: posttrain advise pipelines/voice_assistant.yaml")
 @guarded
 def advise(spec: Spec) -> None:

@@ -188,6 +188,7 @@ def training(result: TrainResult) -> str:
         + table(("metric", "last value"), sorted(result.metrics.items()))
         + "\n\n"
         + table(("setting", "value"), result.recipe.items())
+        + "".join(f"\n- {note}" for note in result.notes)
     )
 
 
@@ -219,7 +220,7 @@ def in_words(measured: Scores) -> str:
 
 
 def loss(result: TrainResult) -> str:
-    """How far training went, on one line."""
+    """How far training went, and what was mended for it, on one line."""
     last = result.metrics.get("eval_loss", result.metrics.get("loss", float("nan")))
     name = "validation loss" if "eval_loss" in result.metrics else "loss"
-    return f"{result.steps:,} steps, {name} {last:.4f}"
+    return "; ".join([f"{result.steps:,} steps, {name} {last:.4f}", *result.notes])

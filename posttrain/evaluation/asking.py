@@ -19,14 +19,17 @@ from posttrain.evaluation.few_shot import FewShot, search
 from posttrain.evaluation.generate import encode, token_ids
 from posttrain.evaluation.job import MeasureJob
 from posttrain.evaluation.kept_outputs import KeptOutputs
-from posttrain.evaluation.metrics import METRICS, PROSE_KINDS, main_metric
+from posttrain.evaluation.metrics import METRICS, PROSE_KINDS, STOPPED, main_metric
+from posttrain.evaluation.output import Output
 from posttrain.evaluation.rows import Row, read
 from posttrain.progress import Progress
 from posttrain.prompts import PLAIN_TEMPLATE, Message, asked
 
 Conversations = Sequence[Sequence[Message]]
-Draws = list[list[str]]
+Draws = list[list[Output]]
 """For each conversation its outputs: one when greedy."""
+Answers = tuple[list[str], list[dict[str, Any]], Draws, int]
+"""The texts that are scored, what a row has beside them, all that was generated, how many prompts were cut to fit."""
 
 
 @dataclass
@@ -46,12 +49,14 @@ class Asker:
         """(each row with its output and counts, how many prompts were cut to fit).
 
         Where the output is a part or a choice of what was generated, the row has that as well: `whole_output` with the
-        reasoning, or all `draws` and how many `votes` the output got.
+        reasoning, or all `draws` and how many `votes` the output got. Every row has how many outputs were generated for
+        it, and how many of them stopped by themselves.
         """
         ways = {"step-by-step": self._reasoned, "self-consistency": self._voted}
-        outputs, more, cut = ways.get(self.job.prompting, self._plain)(rows)
+        outputs, more, draws, cut = ways.get(self.job.prompting, self._plain)(rows)
         table = self._scored(rows, outputs)
-        return [{**row, **extra} for row, extra in zip(table, more, strict=True)], cut
+        told = [{**row, **extra} for row, extra in zip(table, more, strict=True)]
+        return [{**row, **_stopped(each)} for row, each in zip(told, draws, strict=True)], cut
 
     def _scored(self, rows: Sequence[Row], outputs: Sequence[str]) -> list[dict[str, Any]]:
         """What metrics count; a judge's verdicts are kept beside the outputs, so that none is asked for twice."""
@@ -60,10 +65,10 @@ class Asker:
 
     def outputs(self, conversations: Conversations, free: bool = False) -> tuple[list[str], int]:
         """(the greedy output of each conversation, how many were cut to fit); `free`: not held to any schema."""
-        told, cut = self._ask(conversations, self._decoding("" if free else self.job.schema_held))
-        return [draws[0] for draws in told], cut
+        told, cut = self._greedy(conversations, free)
+        return [draws[0].text for draws in told], cut
 
-    def asked_again(self, rows: Sequence[Row], wanted: consistency.Consistency) -> Draws:
+    def asked_again(self, rows: Sequence[Row], wanted: consistency.Consistency) -> list[list[str]]:
         """For each row its greedy output, its random repeats, and its outputs under each paraphrase."""
         plain = [asked(row) for row in rows]
         drawn = self._decoding(self.job.schema_held, temperature=wanted.temperature)
@@ -72,37 +77,37 @@ class Asker:
             self.outputs([consistency.paraphrased(turns, words) for turns in plain])[0] for words in wanted.paraphrases
         ]
         return [
-            [first, *repeats, *said]
+            [first, *(each.text for each in repeats), *said]
             for first, repeats, *said in zip(self.outputs(plain)[0], again, *others, strict=True)
         ]
 
     # --- ways of prompting ---------------------------------------------------------------------------------
 
-    def _plain(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
-        outputs, cut = self.outputs(self._conversations(rows))
-        return outputs, [{} for _ in rows], cut
+    def _plain(self, rows: Sequence[Row]) -> Answers:
+        draws, cut = self._greedy(self._conversations(rows))
+        return [each[0].text for each in draws], [{} for _ in rows], draws, cut
 
-    def _reasoned(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
+    def _reasoned(self, rows: Sequence[Row]) -> Answers:
         draws, cut = self._step_by_step(rows)
-        whole = [each[0] for each in draws]
-        return [self._final(output) for output in whole], [{"whole_output": output} for output in whole], cut
+        whole = [each[0].text for each in draws]
+        return [self._final(output) for output in whole], [{"whole_output": output} for output in whole], draws, cut
 
-    def _voted(self, rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]], int]:
+    def _voted(self, rows: Sequence[Row]) -> Answers:
         """Of several random answers the one that most of them give."""
         wanted = self.job.self_consistency
         if wanted.step_by_step:
             draws, cut = self._step_by_step(rows, wanted.temperature, wanted.answers)
-            finals = [[self._final(output) for output in each] for each in draws]
+            finals = [[self._final(output.text) for output in each] for each in draws]
         else:
             decoding = self._decoding(self.job.schema_held, temperature=wanted.temperature)
             draws, cut = self._ask(self._conversations(rows), decoding, wanted.answers)
-            finals = draws
+            finals = [[output.text for output in each] for each in draws]
         winners = [vote.winner(self.job.scoring.kind, each) for each in finals]
         more = [
-            {"draws": json.dumps(each, ensure_ascii=False), "votes": votes}
+            {"draws": json.dumps([output.text for output in each], ensure_ascii=False), "votes": votes}
             for each, (_, votes) in zip(draws, winners, strict=True)
         ]
-        return [each[place] for each, (place, _) in zip(finals, winners, strict=True)], more, cut
+        return [each[place] for each, (place, _) in zip(finals, winners, strict=True)], more, draws, cut
 
     def _step_by_step(self, rows: Sequence[Row], temperature: float = 0.0, draws: int = 1) -> tuple[Draws, int]:
         words = step_by_step.wording(rows)
@@ -141,6 +146,9 @@ class Asker:
 
     # --- generation ----------------------------------------------------------------------------------------
 
+    def _greedy(self, conversations: Conversations, free: bool = False) -> tuple[Draws, int]:
+        return self._ask(conversations, self._decoding("" if free else self.job.schema_held))
+
     def _decoding(self, schema: str, marker: str = "", temperature: float = 0.0) -> Decoding:
         """`marker`: reasoning comes first and ends with it, so there are more tokens and no blank line ends them."""
         job = self.job
@@ -167,12 +175,18 @@ class Asker:
         folder = Path(job.kept_outputs or job.partial)
         with KeptOutputs(folder, {"model": job.model.fingerprint, **decoding.decides(), **own}, libraries) as kept:
             keys = [kept.key(conversations[prompt.place], prompt.draw) for prompt in wanted]
-            found = {(wanted[at].place, wanted[at].draw): text for at, text in kept.find(keys).items()}
+            found = {(wanted[at].place, wanted[at].draw): output for at, output in kept.find(keys).items()}
             names = {(prompt.place, prompt.draw): key for prompt, key in zip(wanted, keys, strict=True)}
             missing = [prompt for prompt in wanted if (prompt.place, prompt.draw) not in found]
-            for batch, texts in engine.written(missing, decoding, self.progress):
+            for batch, said in engine.written(missing, decoding, self.progress):
                 done = [(prompt.place, prompt.draw) for prompt in batch]
-                found |= dict(zip(done, texts, strict=True))
-                kept.add([names[each] for each in done], texts)
+                found |= dict(zip(done, said, strict=True))
+                kept.add([names[each] for each in done], said)
         outputs = [[found[prompt.place, draw] for draw in range(draws)] for prompt in prompts]
         return outputs, sum(prompt.cut for prompt in prompts)
+
+
+def _stopped(draws: Sequence[Output]) -> dict[str, float]:
+    """The columns of `stop_rate`, and its value for the row."""
+    stopped, generated = float(sum(each.stopped for each in draws)), float(len(draws))
+    return dict(zip(STOPPED, (stopped, generated), strict=True)) | {"stop_rate": stopped / generated}

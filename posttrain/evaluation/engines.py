@@ -20,6 +20,7 @@ from posttrain.artifacts import ModelRef
 from posttrain.errors import SpecError
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.generate import Prompt, context_length, written
+from posttrain.evaluation.output import Output, output
 from posttrain.evaluation.stepping import text_ends
 from posttrain.evaluation.vllm_engine import VllmEngine
 from posttrain.models.load import has_virtual_tokens, load_model, quiet
@@ -56,8 +57,8 @@ class Engine(Protocol):
 
     def written(
         self, prompts: Sequence[Prompt], decoding: Decoding, progress: Progress
-    ) -> Iterator[tuple[Sequence[Prompt], list[str]]]:
-        """Some prompts at a time, in any order, with the text that each goes on with."""
+    ) -> Iterator[tuple[Sequence[Prompt], list[Output]]]:
+        """Some prompts at a time, in any order, with what each goes on with."""
         ...
 
 
@@ -117,7 +118,7 @@ class TransformersEngine:
 
     def written(
         self, prompts: Sequence[Prompt], decoding: Decoding, progress: Progress
-    ) -> Iterator[tuple[Sequence[Prompt], list[str]]]:
+    ) -> Iterator[tuple[Sequence[Prompt], list[Output]]]:
         """Continuously where that is chosen and can be done; in static batches whatever is left."""
         if self.name == "continuous" and decoding.plain:
             left = []
@@ -125,14 +126,14 @@ class TransformersEngine:
                 progress(start, len(prompts), "generating")
                 done, missing = self._continuous(prompts[start : start + AT_ONCE], decoding)
                 left += missing
-                yield [prompt for prompt, _ in done], [text for _, text in done]
+                yield [prompt for prompt, _ in done], [found for _, found in done]
             prompts = left
         yield from written(self.model, self.tokenizer, prompts, decoding, self.batch_size, progress)
 
     def _continuous(
         self, prompts: Sequence[Prompt], decoding: Decoding
-    ) -> tuple[list[tuple[Prompt, str]], list[Prompt]]:
-        """(prompts with their texts, prompts that came back without one).
+    ) -> tuple[list[tuple[Prompt, Output]], list[Prompt]]:
+        """(prompts with their outputs, prompts that came back without one).
 
         transformers logs what goes wrong in its generation thread and leaves the request out, so both are looked at.
         """
@@ -164,5 +165,5 @@ class TransformersEngine:
             if each is None or not each.is_finished():
                 missing.append(prompt)
             else:
-                done.append((prompt, self.tokenizer.decode(each.generated_tokens, skip_special_tokens=True)))
+                done.append((prompt, output(self.tokenizer, each.generated_tokens, ends or [])))
         return done, missing

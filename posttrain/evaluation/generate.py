@@ -15,7 +15,9 @@ from posttrain.errors import ModelError
 from posttrain.evaluation.constrained import Grammar
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.drawing import Draws
-from posttrain.evaluation.stepping import Watch, own_settings, text_ends, up_to_blank_line
+from posttrain.evaluation.output import Output, output
+from posttrain.evaluation.stepping import Watch, own_settings, text_ends
+from posttrain.models.template import rendered
 from posttrain.progress import Progress, silent
 from posttrain.prompts import PLAIN_TEMPLATE, Message
 
@@ -39,8 +41,7 @@ class Prompt:
 
 def token_ids(tokenizer: Any, conversation: Conversation, ask: bool = True) -> list[int]:
     """A conversation through the chat template; with `ask`, up to where the answer begins."""
-    text = tokenizer.apply_chat_template(list(conversation), tokenize=False, add_generation_prompt=ask)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(rendered(tokenizer, conversation, ask), add_special_tokens=False)["input_ids"])
 
 
 def context_length(model: Any) -> int:
@@ -72,8 +73,8 @@ def answer(
     ended = end_at_blank_line or tokenizer.chat_template == PLAIN_TEMPLATE
     decoding = Decoding(max_new_tokens=max_new_tokens, end_at_blank_line=ended)
     outputs: dict[int, str] = {}
-    for batch, texts in written(model, tokenizer, prompts, decoding, batch_size, progress):
-        outputs |= {prompt.place: text for prompt, text in zip(batch, texts, strict=True)}
+    for batch, found in written(model, tokenizer, prompts, decoding, batch_size, progress):
+        outputs |= {prompt.place: each.text for prompt, each in zip(batch, found, strict=True)}
     return [outputs[place] for place in range(len(prompts))], sum(prompt.cut for prompt in prompts)
 
 
@@ -84,8 +85,8 @@ def written(
     decoding: Decoding,
     batch_size: int,
     progress: Progress = silent,
-) -> Iterator[tuple[list[Prompt], list[str]]]:
-    """Batches of prompts, longest first, with the text that each goes on with. Raises: `ModelError` for a model without
+) -> Iterator[tuple[list[Prompt], list[Output]]]:
+    """Batches of prompts, longest first, with what each goes on with. Raises: `ModelError` for a model without
     an end-of-text token that is to end by a grammar."""
     settings = {"do_sample": False, "max_new_tokens": decoding.max_new_tokens}
 
@@ -141,7 +142,8 @@ def sample(
     }
     size = max(1, batch_size // samples)
     ended = tokenizer.chat_template == PLAIN_TEMPLATE
-    for batch, texts in _generate(model, tokenizer, encoded, size, settings, ended, seed, progress):
+    for batch, found in _generate(model, tokenizer, encoded, size, settings, ended, seed, progress):
+        texts = [each.text for each in found]
         for index, prompt in enumerate(batch):
             outputs[prompt.place] = texts[index * samples : (index + 1) * samples]
     return outputs
@@ -157,8 +159,8 @@ def _generate(
     seed: int | None,
     progress: Progress,
     processors: Processors = lambda batch: [],
-) -> Iterator[tuple[list[Prompt], list[str]]]:
-    """Batches of prompts, longest first so that memory runs out at once or never, with their texts."""
+) -> Iterator[tuple[list[Prompt], list[Output]]]:
+    """Batches of prompts, longest first so that memory runs out at once or never, with their outputs."""
     import torch
 
     order = sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.place))
@@ -181,7 +183,9 @@ def _generate(
             progress(done, len(order), "generating")
 
 
-def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: Watch, processors: list[Any]) -> list[str]:
+def _one_batch(
+    model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: Watch, processors: list[Any]
+) -> list[Output]:
     import torch
 
     width = len(batch[0].ids)
@@ -193,5 +197,5 @@ def _one_batch(model: Any, tokenizer: Any, batch: Sequence[Prompt], watch: Watch
     out = model.generate(
         input_ids=ids, attention_mask=mask, stopping_criteria=[watch], logits_processor=processors or None
     )
-    texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-    return [up_to_blank_line(text) if watch.end_at_blank_line else text for text in texts]
+    ends = text_ends(model.generation_config, tokenizer) or []
+    return [output(tokenizer, ids, ends, watch.end_at_blank_line) for ids in out[:, width:].tolist()]

@@ -37,6 +37,7 @@ CODE = (
     "posttrain.prompts",
     "posttrain.models.load",
     "posttrain.models.virtual",
+    "posttrain.models.template",
     "posttrain.data.embedding",
     "posttrain.data.steps.harm",
     "posttrain.data.steps.scoring",

@@ -66,7 +66,7 @@ class Scoring(Frozen):
         code without tests; `ModelError` and `TransientError` of a judge.
         """
         answers = [self._answer(row, output) for row, output in zip(rows, outputs, strict=True)]
-        counted = row_values(answers, [METRICS[name] for name in self._built_in if METRICS[name].counted_here])
+        counted = row_values(answers, [METRICS[name] for name in self._built_in])
         if self.judge is not None:
             for values, verdict in zip(counted, self._judged(self.judge, rows, outputs, cache, progress), strict=True):
                 values |= verdict

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from posttrain.models.template import ending_of
+
 
 def up_to_blank_line(text: str) -> str:
     """A text's first paragraph."""
@@ -61,8 +63,10 @@ def own_settings(model: Any, tokenizer: Any, settings: dict[str, Any]) -> Iterat
 
 
 def text_ends(config: Any, tokenizer: Any) -> list[int] | None:
-    """The tokens that end a text: the generation configuration's and the tokenizer's; None without any."""
+    """The tokens that end a text: the generation configuration's and the tokenizer's, with those that it had before it
+    was mended (`models.template`); None without any."""
     own = config.eos_token_id if config is not None else None
     listed = own if isinstance(own, list) else [own]
+    ending = ending_of(tokenizer)
     ends = {token for token in [*listed, tokenizer.eos_token_id] if token is not None}
-    return sorted(ends) or None
+    return sorted(ends.union(ending.others if ending else ())) or None

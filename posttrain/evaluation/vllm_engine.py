@@ -16,7 +16,8 @@ from typing import Any, Literal
 from posttrain.artifacts import ModelRef
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.generate import Prompt, context_length
-from posttrain.evaluation.stepping import text_ends, up_to_blank_line
+from posttrain.evaluation.output import Output, finished
+from posttrain.evaluation.stepping import text_ends
 from posttrain.models.load import load_model
 from posttrain.progress import Progress
 
@@ -66,7 +67,7 @@ class VllmEngine:
 
     def written(
         self, prompts: Sequence[Prompt], decoding: Decoding, progress: Progress
-    ) -> Iterator[tuple[Sequence[Prompt], list[str]]]:
+    ) -> Iterator[tuple[Sequence[Prompt], list[Output]]]:
         """vLLM batches by itself; some thousand prompts at a time, so that their outputs are kept in between."""
         ends = text_ends(None, self.tokenizer)
         for start in range(0, len(prompts), AT_ONCE):
@@ -76,8 +77,12 @@ class VllmEngine:
             held = self._held(decoding)
             settings = [self.vllm.SamplingParams(**arguments(decoding, prompt.draw, ends), **held) for prompt in batch]
             found = self._started.generate(asked, settings, use_tqdm=False)
-            texts = [self.tokenizer.decode(each.outputs[0].token_ids, skip_special_tokens=True) for each in found]
-            yield batch, [up_to_blank_line(text) if decoding.end_at_blank_line else text for text in texts]
+            yield batch, [self._output(each.outputs[0], decoding) for each in found]
+
+    def _output(self, found: Any, decoding: Decoding) -> Output:
+        """vLLM says "stop" of what ended with an end-of-text token, "length" of what ran out of tokens."""
+        text = self.tokenizer.decode(found.token_ids, skip_special_tokens=True)
+        return finished(text, found.finish_reason == "stop", decoding.end_at_blank_line)
 
     def _held(self, decoding: Decoding) -> dict[str, Any]:
         """The grammar, where there is one."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import ModelError
 from posttrain.models.virtual import ADAPTER, VirtualTokens
+from posttrain.models.template import settle
 from posttrain.prompts import PLAIN_TEMPLATE
 
 TINY = Path(__file__).resolve().parent / "tiny"
@@ -178,16 +179,26 @@ def _snapshot(name: str, revision: str | None, trust_remote_code: bool) -> Path:
 
 
 def load_tokenizer(ref: ModelRef) -> Any:
-    """The base's tokenizer, with a chat template (plain paragraphs when it has none) and a padding token."""
+    """The base's tokenizer, with a chat template (plain paragraphs when it has none), and end and padding that agree
+    with it (`template.settle`). Raises: ModelError."""
     from transformers import AutoTokenizer
 
     with quiet(), _one_line(ref.base):
         tokenizer = AutoTokenizer.from_pretrained(ref.base, trust_remote_code=ref.trust_remote_code)
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    settle(tokenizer, ref.base, *_tokens_of(Path(ref.base)))
     return tokenizer
+
+
+def _tokens_of(folder: Path) -> tuple[int | None, list[int]]:
+    """How many tokens a model has, and which of them end its texts, as far as its configurations say."""
+    found = [_read_json(path) for name in ("config.json", "generation_config.json") if (path := folder / name).exists()]
+    if not found:
+        return None, []
+    config = found[0].get("text_config") or found[0]
+    ends: Any = next((each["eos_token_id"] for each in reversed(found) if each.get("eos_token_id") is not None), [])
+    return config.get("vocab_size"), ends if isinstance(ends, list) else [ends]
 
 
 def load_model(

@@ -42,6 +42,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "schema_valid": ("extraction",),
     "wrapper_consistency": ("intent_slots", "extraction"),
     "style_consistency": ("extraction",),
+    "stop_rate": ("intent_slots", "extraction", "classification", "text", "verifiable", "chat", "code"),
     "refusal_rate": ("safety",),
     "over_refusal_rate": ("safety",),
     "leakage_rate": ("safety",),

@@ -10,6 +10,7 @@ from posttrain.strategy.conditions import (
     forgot,
     knows_the_task,
     lagging,
+    runs_on,
 )
 from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence
@@ -25,7 +26,7 @@ def after_training(evidence: Evidence) -> Decision:
         raise ValueError("evidence for after_sft lacks the trained model's scores")
     walk = Walk(evidence)
     missed = why_not(scores, evidence.targets, "after SFT")
-    walk.reasons += missed
+    walk.reasons += [*missed, *runs_on(evidence, scores)]
     met = "every target is met" if evidence.targets else "the spec sets no targets to miss"
     good = walk.ask("Is the target met after SFT?", not missed, *(missed or [met]))
     refused = _gate(walk)

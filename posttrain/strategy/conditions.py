@@ -13,6 +13,8 @@ from posttrain.strategy.words import higher_is_better, shortfalls, surely_misses
 FORMAT_KNOWN = 0.90
 WITHIN_REACH = 0.5
 NEARLY_MET = 0.9
+STOPS = 0.9
+"""Ours too: when surely fewer answers than this end by themselves, the decision says so."""
 
 FORMAT = ("valid_json", "schema_valid", "wrapper_consistency", "style_consistency")
 
@@ -146,6 +148,21 @@ def knows_the_task(evidence: Evidence, scores: Scores) -> list[Answer]:
     if cannot_be_ranked(evidence):
         conditions.append((False, NOBODY_PREFERS))
     return conditions
+
+
+def runs_on(evidence: Evidence, scores: Scores) -> list[str]:
+    """A line when answers after SFT do not end by themselves: surely less often than `STOPS`, or than before."""
+    score, before = scores.metrics.get("stop_rate"), evidence.best.metrics.get("stop_rate")
+    if score is None:
+        return []
+    fell = before is not None and score.high < before.low
+    if score.high >= STOPS and not fell:
+        return []
+    was = f", {before} before" if fell else ""
+    return [
+        f"answers often do not end by themselves (stop_rate {score}{was}): raise evaluate.max_new_tokens if they are "
+        "right and long, else see what is taught as their end with `posttrain preview`"
+    ]
 
 
 def beats_baseline(evidence: Evidence, scores: Scores, metric: str) -> Answer:

@@ -37,6 +37,7 @@ CODE = (
     "posttrain.prompts",
     "posttrain.models.load",
     "posttrain.spec.methods",
+    "posttrain.models.template",
 )
 
 

@@ -36,6 +36,7 @@ CODE = (
     "posttrain.data.text.preference_rules",
     "posttrain.evaluation",
     "posttrain.prompts",
+    "posttrain.models.template",
 )
 RIGHT = 1.0 - 1e-9
 

@@ -27,6 +27,9 @@ class TrainResult(Frozen):
     micro_batch_size: int
     accumulation: int
     recipe: dict[str, str | float | int | bool | None] = Field(description="Every value that the training used.")
+    notes: tuple[str, ...] = Field(
+        default=(), description="What was mended of chat template and tokenizer, a line each."
+    )
 
 
 class PairsResult(Frozen):

@@ -13,6 +13,7 @@ from typing import Any
 
 from posttrain.artifacts import DatasetRef
 from posttrain.errors import DataError
+from posttrain.models.template import rendered
 from posttrain.prompts import asked
 
 
@@ -44,14 +45,7 @@ def read(ref: DatasetRef) -> list[dict[str, Any]]:
 
 def prompt_ids(rows: Sequence[dict[str, Any]], tokenizer: Any) -> list[list[int]]:
     """Token ids of each row's prompt, up to where the completion begins."""
-    texts = [
-        tokenizer.apply_chat_template(
-            asked(row),
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        for row in rows
-    ]
+    texts = [rendered(tokenizer, asked(row)) for row in rows]
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
 

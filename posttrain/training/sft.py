@@ -9,6 +9,7 @@ conversation, of all the assistant's answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
     from posttrain.spec import SFTSpec
+    from posttrain.training.rows import Excluded
 
 MODULE = "posttrain.training.sft"
 
@@ -142,27 +144,38 @@ def dataset(
 ) -> tuple[Any, list[int], int]:
     """A `datasets.Dataset` of input_ids and completion_mask, tokens a row, and how many rows were too long.
 
-    The tokens of the prompt are those that evaluation sends; with `assistant_turns` "all" the mask has the answers in
-    it as well. TRL turns the mask into labels.
+    TRL turns the mask into labels.
     """
     from datasets import Dataset
 
     from posttrain.training import rows as to_tokens
-    from posttrain.training import turns
 
     rows = to_tokens.read(ref)
-    prompts = to_tokens.prompt_ids(rows, tokenizer)
-    completions = to_tokens.completion_ids([row["completion"] for row in rows], tokenizer)
-    lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
+    ids, masks, left_out = supervised_ids(rows, tokenizer, assistant_turns)
+    lengths = [len(row) for row in ids]
     kept, excluded = to_tokens.fits(rows, lengths, max_length, ref.uri)
-    earlier, left_out = turns.marks(rows, prompts, tokenizer, assistant_turns)
     if excluded_to is not None:
         to_tokens.write_excluded([*excluded, *left_out], excluded_to)
-    columns = {
-        "input_ids": [prompts[row] + completions[row] for row in kept],
-        "completion_mask": [earlier[row] + [1] * len(completions[row]) for row in kept],
-    }
+    columns = {"input_ids": [ids[row] for row in kept], "completion_mask": [masks[row] for row in kept]}
     return Dataset.from_dict(columns), [lengths[row] for row in kept], len(excluded)
+
+
+def supervised_ids(
+    rows: Sequence[dict[str, Any]], tokenizer: Any, assistant_turns: Literal["all", "last"] = "all"
+) -> tuple[list[list[int]], list[list[int]], list[Excluded]]:
+    """Token ids of each row; of each token whether the loss counts it (1) or not (0); earlier answers that cannot count.
+
+    The tokens of the prompt are those that evaluation sends; with `assistant_turns` "all" the answers in it count too.
+    """
+    from posttrain.training import rows as to_tokens
+    from posttrain.training import turns
+
+    prompts = to_tokens.prompt_ids(rows, tokenizer)
+    completions = to_tokens.completion_ids([row["completion"] for row in rows], tokenizer)
+    earlier, left_out = turns.marks(rows, prompts, tokenizer, assistant_turns)
+    ids = [p + c for p, c in zip(prompts, completions, strict=True)]
+    masks = [e + [1] * len(c) for e, c in zip(earlier, completions, strict=True)]
+    return ids, masks, left_out
 
 
 if __name__ == "__main__":

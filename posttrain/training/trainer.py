@@ -19,6 +19,7 @@ import torch
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import DataError, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.template import agree, ending_of
 from posttrain.progress import Progress
 from posttrain.spec.methods import is_adapter
 from posttrain.training import adapters, checkpoint
@@ -136,7 +137,9 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
     tokenizer = load_tokenizer(job.model)
     base, ref = job.model.base, job.model
     if job.method == "qlora" and job.model.adapter is None:
-        return load_model(ref, dtype=torch.bfloat16, four_bit=True), tokenizer, base
+        model = load_model(ref, dtype=torch.bfloat16, four_bit=True)
+        agree(model, tokenizer)
+        return model, tokenizer, base
     model = load_model(ref, dtype=half, merge=True)
     if is_adapter(job.method) and job.model.adapter is not None:
         merged = Path(job.partial) / "base"
@@ -149,6 +152,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
             model = load_model(plain, dtype=torch.bfloat16, four_bit=True)
     if job.max_length <= SHORT and not torch.cuda.is_available():
         model.set_attn_implementation("eager")
+    agree(model, tokenizer)
     return model, tokenizer, base
 
 
@@ -224,7 +228,7 @@ def fit(
     progress(0, 1, "first step")
     newest = checkpoint.newest(Path(job.partial) / "checkpoints")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    curve = curve_of(trainer.state.log_history)
+    curve, ending = curve_of(trainer.state.log_history), ending_of(tokenizer)
     of_best = best.restore(trainer.model, trainer.state.log_history) if best else {}
     return TrainResult(
         model=save_product(trainer.model, tokenizer, job, base),
@@ -237,6 +241,7 @@ def fit(
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
         recipe=job.recipe,
+        notes=ending.notes if ending else (),
     )
 
 
@@ -270,6 +275,7 @@ def save_product(model: Any, tokenizer: Any, job: TrainingJob, base: str) -> Mod
     folder = Path(job.partial) / "model"
     if is_adapter(job.method):
         model.peft_config["default"].base_model_name_or_path = base
+        model.generation_config.save_pretrained(folder)  # an adapter's own folder tells where its texts end, too
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from posttrain.errors import SpecError
+from posttrain.models.template import rendered
 from posttrain.prompts import Message, asked
 from posttrain.training.rows import Excluded
 
@@ -32,27 +33,22 @@ def marks(
     for row, ids in zip(rows, prompts, strict=True):
         turns = asked(row)
         answers = [at for at, turn in enumerate(turns) if turn["role"] == "assistant" and which == "all"]
-        text = render(tokenizer, turns, ask=True) if answers else ""
+        text = rendered(tokenizer, turns, ask=True) if answers else ""
         spans = {place: span(turns, place, text, tokenizer) for place in answers}
         found.append(_marked([each for each in spans.values() if each], text, ids, tokenizer))
         left_out += [_left_out(row, place, len(ids)) for place, each in spans.items() if each is None]
     return found, left_out
 
 
-def render(tokenizer: Any, turns: Sequence[Message], ask: bool) -> str:
-    """The turns as the chat template writes them; with `ask`, up to where the next answer begins."""
-    return str(tokenizer.apply_chat_template(list(turns), add_generation_prompt=ask, tokenize=False))
-
-
 def span(turns: Sequence[Message], place: int, text: str, tokenizer: Any) -> Span | None:
     """Where in `text` (all turns, rendered) the answer at `place` and its end stand; None where the template writes it
     otherwise than it would be generated."""
-    before = render(tokenizer, turns[:place], ask=True)
+    before = rendered(tokenizer, turns[:place], ask=True)
     content = turns[place]["content"]
     told = next((each for each in (content, content.strip()) if text.startswith(before + each)), None)
     if not told:
         return None
-    ended = render(tokenizer, turns[: place + 1], ask=False).rstrip()
+    ended = rendered(tokenizer, turns[: place + 1], ask=False).rstrip()
     end = len(before) + len(told)
     return len(before), max(end, len(ended)) if text.startswith(ended) else end
 

@@ -40,7 +40,7 @@ def generated(loaded: tuple[Any, Any], text: str, tokens: int = 60, draws: int =
         for draw in range(draws)
     ]
     decoding = Decoding(max_new_tokens=tokens, temperature=1.0, grammar=text)
-    return [output for _, outputs in written(model, tokenizer, prompts, decoding, 4) for output in outputs]
+    return [output.text for _, outputs in written(model, tokenizer, prompts, decoding, 4) for output in outputs]
 
 
 def test_an_untrained_model_keeps_to_the_schema(loaded: tuple[Any, Any]) -> None:

@@ -29,8 +29,8 @@ def drawn(loaded: tuple[Any, Any], prompts: list[Prompt], batch_size: int, seed:
     decoding = Decoding(max_new_tokens=6, temperature=1.0, seed=seed)
     return {
         (prompt.place, prompt.draw): text
-        for batch, texts in written(*loaded, prompts, decoding, batch_size)
-        for prompt, text in zip(batch, texts, strict=True)
+        for batch, outputs in written(*loaded, prompts, decoding, batch_size)
+        for prompt, (text, _) in zip(batch, outputs, strict=True)
     }
 
 

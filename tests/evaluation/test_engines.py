@@ -14,6 +14,7 @@ from posttrain.errors import SpecError
 from posttrain.evaluation.decoding import Decoding
 from posttrain.evaluation.engines import TransformersEngine, chosen
 from posttrain.evaluation.generate import Prompt, encode
+from posttrain.evaluation.output import Output
 from posttrain.evaluation.vllm_engine import VllmEngine
 from posttrain.progress import silent
 from posttrain.prompts import messages
@@ -41,11 +42,11 @@ def test_vllm_that_cannot_be_had_is_refused_in_one_line() -> None:
         chosen("vllm", True, False)
 
 
-def texts(engine: Any, prompts: Sequence[Prompt], decoding: Decoding) -> dict[int, str]:
+def said(engine: Any, prompts: Sequence[Prompt], decoding: Decoding) -> dict[int, Output]:
     return {
-        prompt.place: text
+        prompt.place: output
         for batch, outputs in engine.written(prompts, decoding, silent)
-        for prompt, text in zip(batch, outputs, strict=True)
+        for prompt, output in zip(batch, outputs, strict=True)
     }
 
 
@@ -59,12 +60,14 @@ def test_continuous_batches_say_what_static_ones_say(tiny: ModelRef, loaded: tup
     continuous = TransformersEngine(tiny, tokenizer, 4, "continuous", paging)
     static.model = continuous.model = model
     decoding = Decoding(max_new_tokens=5)
-    assert texts(continuous, prompts, decoding) == texts(static, prompts, decoding)
+    assert said(continuous, prompts, decoding) == said(static, prompts, decoding)
     assert continuous.name == "continuous", "it did not fall back"
 
 
 class NotVllm:
     """NOT vLLM: a stand-in that notes which arguments it is given and answers with its prompt's first token."""
+
+    finish_reason = "stop"
 
     def __init__(self) -> None:
         self.made: list[dict[str, Any]] = []
@@ -80,7 +83,12 @@ class NotVllm:
     def generate(self, prompts: list[Any], settings: list[Any], use_tqdm: bool) -> list[Any]:
         assert use_tqdm is False
         self.asked += zip(prompts, settings, strict=True)
-        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=each["prompt_token_ids"][:1])]) for each in prompts]
+        return [
+            SimpleNamespace(
+                outputs=[SimpleNamespace(token_ids=each["prompt_token_ids"][:1], finish_reason=self.finish_reason)]
+            )
+            for each in prompts
+        ]
 
 
 def test_vllm_gets_tokens_and_settings(tiny: ModelRef, loaded: tuple[Any, Any]) -> None:
@@ -89,7 +97,7 @@ def test_vllm_gets_tokens_and_settings(tiny: ModelRef, loaded: tuple[Any, Any]) 
     assert engine.context == 512
     prompts = [Prompt(0, [5, 6], False), Prompt(0, [5, 6], False, draw=1)]
     decoding = Decoding(max_new_tokens=7, temperature=0.5, seed=3, grammar="start: x")
-    assert texts(engine, prompts, decoding) == {0: tokenizer.decode([5])}
+    assert said(engine, prompts, decoding) == {0: Output(tokenizer.decode([5]), stopped=True)}
     ((first, greedy), (_, second)) = stand_in.asked
     assert first == {"prompt_token_ids": [5, 6]}
     common = {"temperature": 0.5, "max_tokens": 7, "stop_token_ids": [tokenizer.eos_token_id], "detokenize": False}
@@ -98,6 +106,13 @@ def test_vllm_gets_tokens_and_settings(tiny: ModelRef, loaded: tuple[Any, Any]) 
     (made,) = stand_in.made
     assert (made["model"], made["tokenizer"]) == (tiny.base, tiny.base)
     assert (made["generation_config"], made["structured_outputs_config"]) == ("vllm", {"backend": "guidance"})
+
+
+def test_vllm_tells_what_stopped_from_what_was_cut(tiny: ModelRef, loaded: tuple[Any, Any]) -> None:
+    stand_in = NotVllm()
+    stand_in.finish_reason = "length"
+    (found,) = said(VllmEngine(tiny, loaded[1], stand_in), [Prompt(0, [5], False)], Decoding(max_new_tokens=1)).values()
+    assert not found.stopped
 
 
 def test_vllm_gets_an_adapter_merged(tiny: ModelRef, loaded: tuple[Any, Any], tmp_path: Path) -> None:
@@ -112,7 +127,7 @@ def test_vllm_gets_an_adapter_merged(tiny: ModelRef, loaded: tuple[Any, Any], tm
     engine = VllmEngine(
         ModelRef(base=tiny.base, adapter=str(tmp_path / "adapter"), fingerprint="a"), loaded[1], stand_in
     )
-    texts(engine, [Prompt(0, [5], False)], Decoding(max_new_tokens=1))
+    said(engine, [Prompt(0, [5], False)], Decoding(max_new_tokens=1))
     (made,) = stand_in.made
     assert made["model"] != tiny.base
     assert {"config.json", "model.safetensors"} <= set(made["files"])

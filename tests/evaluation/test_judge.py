@@ -149,4 +149,4 @@ def test_a_model_without_a_score_is_refused(tiny: ModelRef, tmp_path: Path) -> N
 
 def test_without_a_judge_chat_is_measured_by_likeness() -> None:
     scoring = Scoring(kind="chat")
-    assert scoring.metrics() == ("rouge_l", "semantic_similarity")
+    assert scoring.metrics() == ("rouge_l", "semantic_similarity", "stop_rate")

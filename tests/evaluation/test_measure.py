@@ -81,6 +81,7 @@ def test_scores_and_outputs_are_published_and_found_again(tiny: ModelRef, tmp_pa
         "exact_match",
         "valid_json",
         "wrapper_consistency",
+        "stop_rate",
         "perplexity",
     }
     # Random weights write no JSON, and guess among some 300 pieces.

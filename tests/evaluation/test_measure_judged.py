@@ -62,6 +62,7 @@ def test_chat_is_judged_and_gates_pair_the_rows(tiny: ModelRef, tmp_path: Path) 
         "judge_position_agreement",
         "rouge_l",
         "semantic_similarity",
+        "stop_rate",
     }
     assert again.metrics == short.metrics
     assert short.metrics["judge_position_agreement"].value == 1

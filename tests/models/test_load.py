@@ -142,7 +142,7 @@ def test_a_tokenizer_without_template_or_padding_gets_both(folder: Path) -> None
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     tokenizer = load_tokenizer(resolve(base(folder)))
     assert tokenizer.chat_template == PLAIN_TEMPLATE
-    assert tokenizer.pad_token == tokenizer.eos_token == "<|end|>"
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|end|>", "<|pad|>"), "no end pads"
 
 
 def test_an_unknown_architecture_is_a_one_line_error(folder: Path) -> None:

@@ -53,6 +53,18 @@ def refused(metric: str) -> Verdict:
     return Verdict(name="after_sft", checks=(check,), summary="refused")
 
 
+def test_a_model_that_does_not_stop_is_spoken_of_and_decides_nothing() -> None:
+    runs_on = scores(slot_f1=0.85, valid_json=1.0, stop_rate=0.6)
+    decision = after(after_sft=runs_on)
+    assert decision.action == after(after_sft=GOOD).action
+    (reason,) = [each for each in decision.reasons if "stop_rate" in each and "do not end" in each]
+    assert "stop_rate 0.600 [0.580, 0.620]): raise evaluate.max_new_tokens" in reason
+    fell = after(after_sft=scores(slot_f1=0.85, valid_json=1.0, stop_rate=0.92), zero_shot=scores(stop_rate=0.99))
+    assert any("0.990 [0.970, 1.010] before" in each for each in fell.reasons)
+    stops = scores(slot_f1=0.85, valid_json=1.0, stop_rate=0.97)
+    assert not any("do not end" in each for each in after(after_sft=stops, zero_shot=scores(stop_rate=0.1)).reasons)
+
+
 def test_worked_examples_share_the_models_perplexity() -> None:
     asked, shown = scores(slot_f1=0.2, perplexity=4.4), scores("few-shot", slot_f1=0.9)
 

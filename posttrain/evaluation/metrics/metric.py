@@ -81,7 +81,7 @@ class Metric:
     """The sorts of judge ("reward", "endpoint") of which one has to be there; empty: it needs none."""
 
     def cells(self, answers: Sequence[Answer]) -> list[Cells]:
-        """What is counted in each row; nothing for a metric that is counted elsewhere (perplexity, a judge's)."""
+        """What is counted in each row; nothing where it is counted elsewhere (perplexity, a judge's, `stop_rate`)."""
         if self.count_all is not None:
             return list(self.count_all(answers))
         return [self.count(answer) for answer in answers] if self.count is not None else []

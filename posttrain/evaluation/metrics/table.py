@@ -18,6 +18,9 @@ KINDS = ("intent_slots", "extraction", "classification", "text", "verifiable", "
 PROSE_KINDS = ("text", "chat", "code")
 """Kinds whose completions may go on after a blank line."""
 
+STOPPED = ("stopped", "generated")
+"""Columns of `stop_rate`: outputs of a row that stopped by themselves, and all that were generated for it."""
+
 _FIELDS = ("field_true_positives", "field_false_positives", "field_false_negatives")
 
 METRICS: dict[str, Metric] = {
@@ -219,6 +222,13 @@ METRICS: dict[str, Metric] = {
             per_row=False,
         ),
         Metric(
+            name="stop_rate",
+            meaning="share of generations that end by themselves, with an end-of-text token before max_new_tokens",
+            kinds=KINDS,
+            columns=STOPPED,
+            total=totals.share,
+        ),
+        Metric(
             name="general_ability",
             meaning="mean over the rows of a task of lm-evaluation-harness",
             kinds=("general",),
@@ -327,9 +337,12 @@ def names(kind: str, has_schema: bool = False, requested: Collection[str] = (), 
 
 
 def row_values(answers: Sequence[Answer], metrics: Sequence[Metric]) -> list[dict[str, Cell]]:
-    """Every column that the metrics count in each row, and each per-row metric's value under its name."""
+    """Every column that the metrics count in each row, and each per-row metric's value under its name.
+
+    Metrics that are counted elsewhere (a judge's, `stop_rate`) are passed over.
+    """
     values: list[dict[str, Cell]] = [{} for _ in answers]
-    for metric in metrics:
+    for metric in filter(lambda each: each.counted_here, metrics):
         for row, cells in zip(values, metric.cells(answers), strict=True):
             row |= dict(zip(metric.columns, cells, strict=True))
             if metric.per_row:
