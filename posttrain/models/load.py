@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import ModelError
-from posttrain.models.virtual import ADAPTER, VirtualTokens
 from posttrain.models.template import settle
+from posttrain.models.virtual import ADAPTER, VirtualTokens
 from posttrain.prompts import PLAIN_TEMPLATE
 
 TINY = Path(__file__).resolve().parent / "tiny"

@@ -163,7 +163,7 @@ def dataset(
 def supervised_ids(
     rows: Sequence[dict[str, Any]], tokenizer: Any, assistant_turns: Literal["all", "last"] = "all"
 ) -> tuple[list[list[int]], list[list[int]], list[Excluded]]:
-    """Token ids of each row; of each token whether the loss counts it (1) or not (0); earlier answers that cannot count.
+    """Token ids of each row; of each token whether the loss counts it (1) or not; earlier answers that cannot count.
 
     The tokens of the prompt are those that evaluation sends; with `assistant_turns` "all" the answers in it count too.
     """

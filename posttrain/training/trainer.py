@@ -206,11 +206,12 @@ def fit(
     base: str,
     progress: Progress,
     counted: Mapping[str, float],
+    save: Callable[[Any, Any, TrainingJob, str], ModelRef] | None = None,
 ) -> TrainResult:
     """Train from the newest complete checkpoint (or from the start) to the end and save the product.
 
-    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics. Raises: `TrainingDiverged`;
-    `DataError` when TRL left rows out behind our back.
+    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics, `save` stands in for
+    `save_product`. Raises: `TrainingDiverged`; `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
     restarts = count_try(Path(job.partial))
@@ -231,7 +232,7 @@ def fit(
     curve, ending = curve_of(trainer.state.log_history), ending_of(tokenizer)
     of_best = best.restore(trainer.model, trainer.state.log_history) if best else {}
     return TrainResult(
-        model=save_product(trainer.model, tokenizer, job, base),
+        model=(save or save_product)(trainer.model, tokenizer, job, base),
         metrics={**latest(curve), **of_best, **counted},
         curve=curve,
         rows=len(lengths),
