@@ -146,7 +146,8 @@ def run(job: OnlineJob, progress: Progress = silent, observers: Sequence[Observe
         return run_ppo(job, model, tokenizer, base, questions, signals, progress, observers, counted)
     from posttrain.training.group import run_group
 
-    return run_group(job, model, tokenizer, base, questions, signals, progress, observers, counted)
+    result: TrainResult = run_group(job, model, tokenizer, base, questions, signals, progress, observers, counted)
+    return result
 
 
 def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
@@ -154,6 +155,7 @@ def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
 
     Rows that the task's verifier cannot judge are left out, as for pairs: general text in the mixture is among them.
     """
+    from posttrain.prompts import asked
     from posttrain.training import rows as to_tokens
     from posttrain.training.pairs import choose_rows, verifiable_rows
     from posttrain.training.ppo.trainer import Question
@@ -174,6 +176,7 @@ def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
                 "question": rows[place]["prompt"],
                 "system": rows[place].get("system") or "",
             },
+            asked(rows[place]),
         )
         for place in kept
     ]
