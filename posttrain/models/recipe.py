@@ -11,6 +11,7 @@ from typing import Literal
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.sections.align import AlignSpec
+from posttrain.spec.sections.reward_model import RewardModelSpec
 from posttrain.spec.sections.sft import SFTSpec
 
 Method = Literal["full", "lora"]
@@ -103,6 +104,25 @@ def align_recipe(
     warmup = Setting(name="warmup_ratio", value=0.1, source="Zephyr", reason="DPO's first updates are its largest")
     micro = _micro_batch(None, int(batch.value), largest_micro_batch)
     return Recipe(settings=(rate, _align_epochs(spec), warmup, batch, *micro, _beta(spec)))
+
+
+def reward_model_recipe(
+    spec: RewardModelSpec, method: Method, parameters: int, pairs: int, largest_micro_batch: int | None = None
+) -> Recipe:
+    """The values of a reward model's training by `method` on `pairs`; a pair is two rows to the memory."""
+    suggested, source, why = _rate(method, parameters)
+    why = f"SFT's: {why}; InstructGPT's reward model took 9e-6 at 6B"
+    rate = _choose("learning_rate", spec.learning_rate, suggested, f"InstructGPT, {source}", why, warn=_rate_warning)
+    size = 16 if pairs < 1_000 else 32
+    batch = _choose("batch_size", spec.batch_size, size, "this project", f"{pairs:,} pairs leave enough updates")
+    warmup = _choose("warmup_ratio", None, *_warmup(float(rate.value)))
+    epochs = Setting(
+        name="num_train_epochs",
+        value=spec.num_train_epochs,
+        source="InstructGPT",
+        reason="a reward model overfits with more than one pass",
+    )
+    return Recipe(settings=(rate, epochs, warmup, batch, *_micro_batch(None, int(batch.value), largest_micro_batch)))
 
 
 def updates(rows: int, epochs: float, batch_size: int) -> int:

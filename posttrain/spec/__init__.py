@@ -17,6 +17,8 @@ from posttrain.spec.sections.gates import Gate, GatesSpec
 from posttrain.spec.sections.pipeline import PipelineSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
+from posttrain.spec.sections.reward_model import RewardModelSpec
+from posttrain.spec.sections.rewards import RewardsSpec, RewardTerm
 from posttrain.spec.sections.schedule import ScheduleSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
@@ -36,6 +38,9 @@ __all__ = [
     "PipelineSpec",
     "RegisterSpec",
     "ResourcesSpec",
+    "RewardModelSpec",
+    "RewardTerm",
+    "RewardsSpec",
     "SFTSpec",
     "ScheduleSpec",
     "Source",

@@ -201,11 +201,12 @@ def fit(
     base: str,
     progress: Progress,
     counted: Mapping[str, float],
+    save: Callable[[Any, Any, TrainingJob, str], ModelRef] | None = None,
 ) -> TrainResult:
     """Train from the newest complete checkpoint (or from the start) to the end and save the product.
 
-    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics. Raises: `TrainingDiverged`;
-    `DataError` when TRL left rows out behind our back.
+    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics, `save` stands in for
+    `save_product`. Raises: `TrainingDiverged`; `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
     restarts = count_try(Path(job.partial))
@@ -222,7 +223,7 @@ def fit(
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = curve_of(trainer.state.log_history)
     return TrainResult(
-        model=save_product(trainer.model, tokenizer, job, base),
+        model=(save or save_product)(trainer.model, tokenizer, job, base),
         metrics={**latest(curve), **counted},
         curve=curve,
         rows=len(lengths),
