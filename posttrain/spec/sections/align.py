@@ -8,6 +8,9 @@ from posttrain.artifacts import Frozen
 from posttrain.spec.field import section, setting
 from posttrain.spec.sections.online import OnlineSpec
 
+ONLINE = ("ppo", "grpo", "rloo")
+"""Methods that learn from rewards."""
+
 
 class AlignSpec(Frozen):
     """DPO on pairs sampled from the model and ranked by the task's own verifier, or PPO, GRPO, RLOO on its rewards."""
@@ -39,3 +42,8 @@ class AlignSpec(Frozen):
     max_length: int = setting(512, "Tokens of prompt and completion together.", ge=8)
     seed: int = setting(0, "Of sampling and training.", ge=0)
     online: OnlineSpec = section(OnlineSpec, "PPO, GRPO and RLOO.")
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the method learns from rewards of the model's own answers, not from pairs."""
+        return self.method in ONLINE
