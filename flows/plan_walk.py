@@ -19,12 +19,13 @@ from posttrain.evaluation.measure import measure
 from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.evaluation.scoring import Scoring, scoring_of
+from posttrain.evaluation.slices import slices_of
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
 from posttrain.strategy import curve
 from posttrain.strategy.known import known_before
-from posttrain.training import dpo, pairs, recipes, sft
+from posttrain.training import pairs, preference, recipes, sft
 from posttrain.training.given import given_pairs
 from posttrain.training.result import PairsResult, TrainResult
 from posttrain.training.subset import subset
@@ -92,7 +93,7 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
     rows = curated.result
 
     scoring = scoring_of(spec, checked.loaded.root)
-    ask = _Measuring(spec, base, rows, workspace, scoring)
+    ask = _Measuring(spec, base, rows, workspace, scoring, checked.loaded.root)
     zero_shot = ask.scores(base, "validation", "zero-shot", spec.evaluate.baseline_rows)
     yield "baseline-zero-shot", zero_shot
     others = {}
@@ -146,7 +147,9 @@ def _align(
     """DPO as `flows/train.py` does it; returns the model that passed its gate, if one did."""
     spec, rows = ask.spec, ask.rows
     if decision.by_people and rows.preference:
-        made = given_pairs(rows.preference)
+        given = given_pairs(rows.preference, spec.align, spec.task.kind, ask.workspace)
+        yield "pairs", given
+        made = given.result
     else:
         sampled: Done[PairsResult] = pairs.make_pairs(
             model,
@@ -156,13 +159,15 @@ def _align(
             ask.workspace,
             max_new_tokens=spec.evaluate.max_new_tokens,
             threads=recipes.thread_count(spec.resources.threads),
+            slices=[part for part in slices_of(spec.evaluate) if part.name in decision.slices],
+            ranker=pairs.ranker_of(spec.align, ask.root),
         )
         yield "pairs", sampled
         made = sampled.result
     if not made.kept:
         return None
     tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
-    aligned = dpo.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
+    aligned = preference.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
     yield "dpo", aligned
     after = ask.scores(aligned.result.model, "validation")
     yield "after-dpo", after
@@ -192,6 +197,7 @@ class _Measuring:
     rows: CurateResult
     workspace: Workspace
     scoring: Scoring
+    root: Path
 
     def trained(self, train: DatasetRef) -> Done[TrainResult]:
         """SFT of the base on these rows."""

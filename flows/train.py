@@ -13,12 +13,12 @@ from posttrain.strategy.curve import wanted_after_sft
 from tasks.baseline import Baseline, measure_baseline
 from tasks.candidate import Candidate
 from tasks.decide import decide_after_sft, decide_how_many_rows
-from tasks.dpo import train_dpo
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.given_pairs import take_pairs
 from tasks.learning_curve import learning_curve
 from tasks.pairs import make_pairs
+from tasks.preference import train_preference
 from tasks.run import Run
 from tasks.sft import train_sft
 from tasks.start import start
@@ -53,7 +53,7 @@ def align(
     pairs = take_pairs(run, given) if given else make_pairs(run, model, rows, decision.slices)
     if not pairs.kept:
         return None
-    dpo = train_dpo(run, model, pairs)
+    dpo = train_preference(run, model, pairs)
     scores = evaluate(run, dpo.model, rows, "validation", "after-dpo")
     verdict = judge(run, "after_align", scores, baseline=baseline.best, previous=before)
     return Candidate(model=dpo.model, scores=scores, verdict=verdict, decision=decision)

@@ -189,10 +189,21 @@ def training(result: TrainResult) -> str:
 
 
 def pairs(result: PairsResult) -> str:
-    """How many pairs the policy made, and how far apart their halves are."""
-    left_out = {"pairs"}
+    """How many pairs there are, how far apart their halves are, and what was set aside by which rule."""
+    left_out = {"pairs", "set_aside", "dropped"}
     values = result.model_dump(exclude=left_out)
-    return table(("figure", "value"), [(key.replace("_", " "), value) for key, value in values.items()])
+    figures = table(("figure", "value"), [(key.replace("_", " "), value) for key, value in values.items()])
+    dropped = table(("rule", "pairs set aside"), result.dropped.items()) if result.dropped else "No pair was set aside."
+    return f"{result.words}\n\n{figures}\n\n{dropped}\n\nPairs set aside: `{result.set_aside.uri}`"
+
+
+def pair_metrics(result: PairsResult) -> dict[str, float | None]:
+    """The figures of pairs for MLflow; of each rule how many pairs it set aside."""
+    lengths = ("chosen_characters", "rejected_characters", "chosen_longer")
+    wanted = ("kept", "mean_reward", "mean_margin", *lengths, "overlap")
+    return {name: getattr(result, name) for name in wanted} | {
+        f"dropped/{rule}": count for rule, count in result.dropped.items()
+    }
 
 
 def in_words(measured: Scores) -> str:

@@ -127,7 +127,9 @@ def _online_recipe(
     size = online.mini_batch_size if ppo else online.rollout_batch_size
     reason = "completions to an optimizer step" if ppo else "a rollout is one step, so that it is on-policy"
     batch = Setting(name="batch_size", value=size, source="S3" if ppo else "this project", reason=reason)
-    warmup = Setting(name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start")
+    warmup = Setting(
+        name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start"
+    )
     updates = max(1, online.total_episodes // online.rollout_batch_size)
     passes = Setting(
         name="num_train_epochs",
@@ -142,18 +144,24 @@ def _of_online(spec: AlignSpec) -> Iterator[Setting]:
     """What decides how far an update goes and how closely the policy is held."""
     online, given = spec.online, spec.online.model_fields_set
     schedule = ", ".join(f"{share:.0%}: {value:g}" for share, value in online.kl_schedule)
-    coefficients = [value for _, value in online.kl_schedule] if online.kl_controller == "schedule" else [online.kl_coef]
+    coefficients = (
+        [value for _, value in online.kl_schedule] if online.kl_controller == "schedule" else [online.kl_coef]
+    )
     if spec.method == "ppo":
         yield _as_given("ppo_epochs", online.ppo_epochs, 4, "passes over a rollout", given)
         yield _as_given("value_clip_range", online.value_clip_range, 0.2, "the critic's step", given)
     else:
         coefficients = [online.kl_coef]
-        yield Setting(name="samples", value=spec.samples, source="S1", reason="answers to a prompt, judged by each other")
+        yield Setting(
+            name="samples", value=spec.samples, source="S1", reason="answers to a prompt, judged by each other"
+        )
     yield _as_given("clip_range", online.clip_range, 0.2, "the policy's step", given)
     if spec.method == "ppo" and online.kl_controller == "schedule":
         kl = Setting(name="kl_schedule", value=schedule, source="S3", reason="share of the updates: KL coefficient")
     else:
-        kl = Setting(name="kl_coef", value=online.kl_coef, source="S3", reason=f"KL coefficient, {online.kl_controller}")
+        kl = Setting(
+            name="kl_coef", value=online.kl_coef, source="S3", reason=f"KL coefficient, {online.kl_controller}"
+        )
     yield kl.model_copy(update={"warning": _kl_warning(coefficients), "overridden": kl.name in given})
     for name, usual, reason in (
         ("max_grad_norm", 0.5, "gradients are clipped to it"),

@@ -24,6 +24,7 @@ PROMPTING = {"step-by-step": "step by step", "self-consistency": "by a vote"}
 PREFERENCES = {
     "people": "people's pairs are given",
     "verifier": "the task's verifier can rank",
+    "reward-model": "a reward model can rank",
     "none": "nobody can prefer",
 }
 CURVE = {

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from posttrain.evaluation.scores import Scores
-from posttrain.strategy.conditions import FORMAT_KNOWN, forgot, knows_the_task, lagging
+from posttrain.strategy.conditions import (
+    FORMAT_KNOWN,
+    NOBODY_PREFERS,
+    cannot_be_ranked,
+    forgot,
+    knows_the_task,
+    lagging,
+)
 from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
@@ -56,6 +63,8 @@ def _good(walk: Walk) -> Decision:
         return _end(walk, "release")
     if evidence.align == "never":
         return _end(walk, "release", "strategy.align is never, so the slice stays as it is")
+    if cannot_be_ranked(evidence):
+        return _end(walk, "release", f"{NOBODY_PREFERS}; so the slice stays as it is")
     able = f"clean rows pass and these do not: the model knows the task, align it by preference ({evidence.aligner})"
     return _dpo(walk, able, "release")
 
@@ -76,7 +85,9 @@ def _not_good(walk: Walk, scores: Scores, refused: bool) -> Decision:
     able = better and all(holds for holds, _ in others)
     walk.ask("Can it be optimised further?", able, gained, *(words for _, words in others))
     if able:
-        return _dpo(walk, f"the ability is there but not good enough: align it by preference ({evidence.aligner})", instead)
+        return _dpo(
+            walk, f"the ability is there but not good enough: align it by preference ({evidence.aligner})", instead
+        )
     only_unsure = all(holds for holds, _ in others) and evidence.gain is not None and evidence.gain.value > 0
     if only_unsure and not refused and _unsure(evidence):
         return _measure_more(walk)
@@ -166,7 +177,9 @@ def _others(evidence: Evidence, chosen: Action) -> list[Alternative]:
 def _why_not_release(missed: bool, outcome: str, aligner: str) -> str:
     if missed:
         return "a target is missed"
-    return {"refused": "the gate refused", "too_few_rows": "the gate cannot tell yet"}.get(outcome, f"{aligner} comes first")
+    return {"refused": "the gate refused", "too_few_rows": "the gate cannot tell yet"}.get(
+        outcome, f"{aligner} comes first"
+    )
 
 
 def _why_not_align(evidence: Evidence, scores: Scores, missed: bool, outcome: str) -> str:

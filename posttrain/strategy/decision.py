@@ -96,5 +96,5 @@ class Decision(Frozen):
 
     @property
     def by_people(self) -> bool:
-        """Whether the base model is to be aligned to what people prefer, not to a verifier's word."""
-        return self.action == "align_base" and self.evidence.get("preferences") == "people"
+        """Whether the model is to be aligned to what people prefer, not to a ranking of its own answers."""
+        return self.action in ("align", "align_base") and self.evidence.get("preferences") == "people"

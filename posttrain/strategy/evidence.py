@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Rung = Literal["align_base", "sft", "align"]
 """What trains. `align` is SFT and alignment together, since both are spent when it ends."""
 
-Preferences = Literal["people", "verifier", "none"]
+Preferences = Literal["people", "reward-model", "verifier", "none"]
 
 
 class Quality(Frozen):
