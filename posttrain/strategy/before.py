@@ -92,7 +92,9 @@ def _align(walk: Walk) -> Decision:
         return _within_limits(walk, dear)
     walk.ask("Is it within the limits?", True, in_words(evidence, "align_base"))
     return walk.end(
-        "align_base", f"{why}: align the base model by DPO, without SFT", alternatives=_others(evidence, "align_base")
+        "align_base",
+        f"{why}: align the base model by {evidence.aligner}, without SFT",
+        alternatives=_others(evidence, "align_base"),
     )
 
 

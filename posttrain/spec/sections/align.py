@@ -1,4 +1,4 @@
-"""`align`: preference optimisation, on pairs that people give or that the model itself makes."""
+"""`align`: towards what is preferred: on pairs that people give or the model makes, or on rewards of its answers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from pydantic import model_validator
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import section, setting
 from posttrain.spec.sections.length_bias import LengthBiasSpec
+from posttrain.spec.sections.online import OnlineSpec
 
-Method = Literal["dpo", "ipo", "kto", "orpo"]
+Method = Literal["dpo", "ipo", "kto", "orpo", "ppo", "grpo", "rloo"]
+ONLINE = ("ppo", "grpo", "rloo")
+"""Methods that learn from rewards of the model's own answers, not from pairs."""
 
 
 class AlignSpec(Frozen):
-    """Preference optimisation by one of several methods, on people's pairs or on pairs sampled from the model."""
+    """Preference optimisation by one of several methods, on pairs of people's or the model's, or on rewards."""
 
     method: Method = setting(
         "dpo",
-        "dpo; ipo does not overfit pairs that are always won; kto takes single answers, good or bad; orpo needs no "
-        "reference and no SFT before it.",
-        source="S3; arXiv 2305.18290, 2310.12036, 2402.01306, 2403.07691",
+        "dpo stands in for PPO where hardware or time is short; ipo does not overfit pairs that are always won; kto "
+        "takes single answers, good or bad; orpo needs no reference and no SFT before it. ppo, grpo and rloo learn "
+        "from rewards (align.online).",
+        source="S3; arXiv 2305.18290, 2310.12036, 2402.01306, 2403.07691, 1707.06347, 2402.03300, 2402.14740",
     )
     beta: float = setting(
         0.1,
@@ -78,6 +82,12 @@ class AlignSpec(Frozen):
     )
     max_length: int = setting(512, "Tokens of prompt and completion together.", ge=8)
     seed: int = setting(0, "Of sampling and training.", ge=0)
+    online: OnlineSpec = section(OnlineSpec, "PPO, GRPO and RLOO.")
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the method learns from rewards."""
+        return self.method in ONLINE
 
     @model_validator(mode="after")
     def _of_the_method(self) -> AlignSpec:

@@ -48,7 +48,7 @@ class PipelineSpec(Frozen):
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
-    align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO, IPO, KTO, ORPO).")
+    align: AlignSpec = section(AlignSpec, "Towards what is preferred (DPO, IPO, KTO, ORPO; PPO, GRPO, RLOO).")
     reward_model: RewardModelSpec = section(RewardModelSpec, "A model of what people prefer, from data.preference.")
     rewards: RewardsSpec = section(RewardsSpec, "What reinforcement learning is rewarded for.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
