@@ -98,7 +98,13 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
     }
     return tuple(
         report.TrainingCurve.model_validate(
-            {"label": label.upper(), "points": result.curve, "recipe": result.recipe}, from_attributes=True
+            {
+                "label": label.upper(),
+                "points": result.curve,
+                "recipe": result.recipe,
+                "guards": [f"{one} ({one.severity.replace('_', ' ')})" for one in result.guards],
+            },
+            from_attributes=True,
         )
         for label, result in trained.items()
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+from posttrain.spec.sections.guards import GuardsSpec
+from posttrain.training.guards.easing import Ease
 
 if TYPE_CHECKING:
     from posttrain.spec import SFTSpec
 
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
-NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps"})
+NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps", "eased"})
 
 # The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
 CODE = (
@@ -21,6 +23,7 @@ CODE = (
         f"posttrain.training.{name}"
         for name in ("callbacks", "checkpoint", "head", "job", "muon", "order", "rows", "trainer")
     ),
+    "posttrain.training.guards",
     "posttrain.prompts",
     "posttrain.models.load",
 )
@@ -37,6 +40,9 @@ class Recipe(Frozen):
     bf16: bool = False
     gradient_checkpointing: bool = False
     threads: int = Field(1, ge=1)
+
+
+Job = TypeVar("Job", bound="TrainingJob")
 
 
 class TrainingJob(Frozen):
@@ -70,6 +76,8 @@ class TrainingJob(Frozen):
     gradient_checkpointing: bool = False
     threads: int = 1
     seed: int = 0
+    guards: GuardsSpec = GuardsSpec()
+    eased: tuple[Ease, ...] = Field((), description="What guards asked for; follows from all else.")
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingJob:
@@ -90,7 +98,7 @@ class TrainingJob(Frozen):
     @property
     def recipe(self) -> dict[str, str | float | int | bool | None]:
         """Every plain value of the job, for the record; references and folders left out."""
-        left_out = {"model", "train", "validation", "partial", "final"}
+        left_out = {"model", "train", "validation", "partial", "final", "guards", "eased"}
         return {
             **self.model_dump(mode="json", exclude=left_out),
             "accumulation": self.accumulation,
@@ -110,6 +118,11 @@ def shared(spec: SFTSpec, recipe: Recipe) -> dict[str, Any]:
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "threads": recipe.threads,
     }
+
+
+def guarded(job: Job, guards: GuardsSpec | None) -> Job:
+    """The job under the spec's guards; None leaves the defaults."""
+    return job if guards is None else job.model_copy(update={"guards": guards})
 
 
 def micro_batch(batch_size: int, at_most: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+from posttrain.training.guards.finding import Finding
 
 
 class CurvePoint(Frozen):
@@ -27,6 +28,7 @@ class TrainResult(Frozen):
     micro_batch_size: int
     accumulation: int
     recipe: dict[str, str | float | int | bool | None] = Field(description="Every value that the training used.")
+    guards: tuple[Finding, ...] = Field((), description="What guards found: roll-backs first, then warnings by step.")
 
 
 class PairsResult(Frozen):

@@ -21,7 +21,9 @@ from posttrain.errors import DataError, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.progress import Progress
 from posttrain.training import checkpoint
-from posttrain.training.callbacks import AskForCheckpoints, TellProgress
+from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
+from posttrain.training.guards.easing import Ease, rate_at
+from posttrain.training.guards.watch import Guards
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
 from posttrain.training.order import LengthGroupedSampler
@@ -54,6 +56,8 @@ class Resumable:
 
     row_lengths: Sequence[int]
     row_order_batch: int
+    guards: Guards | None = None
+    eased: Sequence[Ease] = ()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         args: Any = self.args  # type: ignore[attr-defined]
@@ -82,6 +86,22 @@ class Resumable:
             self._must_be_finite("eval_loss", metrics["eval_loss"])
         return metrics
 
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        schedule = super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
+        if self.eased:
+            schedule.lr_lambdas = [_gentler(each, self.eased) for each in schedule.lr_lambdas]
+        return schedule
+
+    def _load_optimizer_and_scheduler(self, *args: Any, **kwargs: Any) -> None:
+        """A checkpoint from before a roll-back holds the rate that was to come next then; set the one that is now."""
+        super()._load_optimizer_and_scheduler(*args, **kwargs)  # type: ignore[misc]
+        me: Any = self
+        if self.eased:
+            schedule = me.lr_scheduler
+            rates = zip(me.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True)
+            for group, base, share in rates:
+                group["lr"] = base * share(schedule.last_epoch)
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: a checkpoint is not a product."""
 
@@ -89,7 +109,8 @@ class Resumable:
         me: Any = self
         began = time.monotonic()
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-        checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}")
+        sound = self.guards.sound_step if self.guards else None
+        checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}", sound)
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
                 callback.cost = time.monotonic() - began
@@ -98,10 +119,18 @@ class Resumable:
         if math.isfinite(float(value)):
             return
         me: Any = self
-        raise TrainingDiverged(
-            f"{what} is {float(value)} at step {me.state.global_step + 1} of {me.state.max_steps} with learning rate "
+        step = me.state.global_step + 1
+        diagnosis = (
+            f"{what} is {float(value)} at step {step} of {me.state.max_steps} with learning rate "
             f"{me._get_learning_rate():.3g} (learning_rate: {me.args.learning_rate:.3g}); lower learning_rate"
         )
+        if self.guards:
+            self.guards.not_finite(step, diagnosis)
+        raise TrainingDiverged(diagnosis)
+
+
+def _gentler(share: Callable[[int], float], eased: Sequence[Ease]) -> Callable[[int], float]:
+    return lambda step: share(step) * rate_at(eased, step)
 
 
 def prepare_process(job: TrainingJob) -> None:
@@ -215,7 +244,10 @@ def fit(
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
     score_completions_only(trainer.model)
-    trainer.add_callback(TellProgress(progress))
+    trainer.guards = guards = Guards(job.guards, Path(job.partial))
+    trainer.eased = job.eased
+    trainer.add_callback(TellProgress(progress, guards))
+    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased))
     trainer.add_callback(AskForCheckpoints(job.save_steps))
     progress(0, 1, "first step")
     newest = checkpoint.newest(Path(job.partial) / "checkpoints")
@@ -232,6 +264,7 @@ def fit(
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
         recipe=job.recipe,
+        guards=tuple(guards.ladder.said),
     )
 
 

@@ -12,6 +12,7 @@ from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.evaluate import EvaluateSpec
 from posttrain.spec.sections.gates import GatesSpec
+from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.schedule import ScheduleSpec
@@ -47,6 +48,7 @@ class PipelineSpec(Frozen):
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
     align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO).")
+    guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
