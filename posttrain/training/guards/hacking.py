@@ -82,7 +82,7 @@ def _independent(history: History, spec: GuardsSpec) -> tuple[Course, Change | N
     pooled = min(POOLED, len(taken) // 2)
     first, last = (np.mean(np.asarray(part, float), axis=0) for part in (taken[:pooled], taken[-pooled:]))
     small = spec.hacking.small * float(np.std(taken[0], ddof=1))
-    moved = paired_change(first, last, level=0.95)
+    moved = paired_change(first, last)
     if moved.high < 0 and moved.value < -small:
         return "falls", moved
     if moved.low > 0:
