@@ -8,7 +8,7 @@ whoever called, and the retry resumes from the newest checkpoint, because the st
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,9 +27,11 @@ LIBRARIES = ("torch", "transformers", "trl", "peft")
 
 
 def train_stage(
-    name: str, module: str, job: TrainingJob, workspace: Workspace, progress: Progress
+    name: str, module: str, job: TrainingJob, workspace: Workspace, progress: Progress, code: Sequence[str] = ()
 ) -> Done[TrainResult]:
     """Run `python -m module` on the job until it is done, or find that it was; `name` is the stage's.
+
+    `code` names further modules or packages whose source decides the result.
 
     Raises: what `supervise` and `launch` raise.
     """
@@ -40,7 +42,7 @@ def train_stage(
         clear(partial)
         return result
 
-    stage = Stage(name, job.deciding, TrainResult, (*CODE, module), LIBRARIES)
+    stage = Stage(name, job.deciding, TrainResult, (*CODE, module, *code), LIBRARIES)
     return run_stage(workspace, stage, work)
 
 

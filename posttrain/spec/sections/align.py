@@ -1,17 +1,22 @@
-"""`align`: preference optimisation after SFT, on pairs that the model itself makes."""
+"""`align`: after SFT, towards what is preferred: on pairs that the model itself makes, or on rewards of its answers."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from posttrain.artifacts import Frozen
-from posttrain.spec.field import setting
+from posttrain.spec.field import section, setting
+from posttrain.spec.sections.online import OnlineSpec
 
 
 class AlignSpec(Frozen):
-    """DPO on pairs sampled from the model and ranked by the task's own verifier."""
+    """DPO on pairs sampled from the model and ranked by the task's own verifier, or PPO, GRPO, RLOO on its rewards."""
 
-    method: Literal["dpo"] = setting("dpo", "DPO stands in for PPO where hardware or time is short.", source="S3")
+    method: Literal["dpo", "ppo", "grpo", "rloo"] = setting(
+        "dpo",
+        "DPO learns from pairs and stands in for PPO where hardware or time is short; ppo, grpo and rloo from rewards.",
+        source="S3",
+    )
     beta: float = setting(0.1, "Pull towards the model before DPO; higher stays closer.", source="TRL", gt=0)
     learning_rate: float | None = setting(
         None, "Peak rate; empty: a tenth or less of SFT's.", source="S3, recipe", gt=0, le=1
@@ -33,3 +38,4 @@ class AlignSpec(Frozen):
     )
     max_length: int = setting(512, "Tokens of prompt and completion together.", ge=8)
     seed: int = setting(0, "Of sampling and training.", ge=0)
+    online: OnlineSpec = section(OnlineSpec, "PPO, GRPO and RLOO.")

@@ -1,0 +1,285 @@
+"""Online training: the policy answers prompts, its answers are rewarded, it learns from the rewards.
+
+    python -m posttrain.training.online job.json
+
+`ppo` is ours (`posttrain.training.ppo`), `grpo` and `rloo` are TRL's (`posttrain.training.group`); all three read the
+same job and the same reward functions. `train` is the stage (parent's side, light); `run` is the work, inside the
+training process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
+from posttrain.errors import DataError, ModelError
+from posttrain.evaluation.slices import Slice
+from posttrain.process import serve
+from posttrain.progress import Progress, silent
+from posttrain.spec.sections.online import OnlineSpec
+from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
+from posttrain.training.result import TrainResult
+from posttrain.training.supervise import train_stage
+
+if TYPE_CHECKING:
+    from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
+    from posttrain.training.ppo.health import Observe
+    from posttrain.training.ppo.trainer import Question
+    from posttrain.training.signals import Signals
+
+MODULE = "posttrain.training.online"
+CODE = (
+    "posttrain.training.ppo",
+    "posttrain.training.group",
+    "posttrain.training.signals",
+    "posttrain.training.rewards",
+    "posttrain.training.pairs",
+    "posttrain.evaluation",
+)
+"""What else decides the result: how answers are drawn, which rows are asked, what is rewarded."""
+
+Algorithm = Literal["ppo", "grpo", "rloo"]
+
+
+class OnlineJob(TrainingJob):
+    """`train` has the columns id, system, prompt, completion; the completion is what a verifier compares with.
+
+    `batch_size` is completions to an optimizer step: a mini-batch of PPO, a whole rollout of GRPO and RLOO.
+    """
+
+    algorithm: Algorithm
+    kind: str = Field(description="The task's, which names its verifier.")
+    prompts: int = Field(description="Training prompts that are asked, at most.")
+    samples: int = Field(description="Answers to a prompt in a rollout of GRPO and RLOO.")
+    max_new_tokens: int
+    online: OnlineSpec
+    slices: tuple[Slice, ...] = Field((), description="Slices that lag: half of the prompts are theirs.")
+
+    @property
+    def updates(self) -> int:
+        """Rollouts, each with its update."""
+        return max(1, self.online.total_episodes // self.online.rollout_batch_size)
+
+    @property
+    def recipe(self) -> dict[str, str | float | int | bool | None]:
+        """Every plain value, those of `online` among them."""
+        nested = self.online.model_dump(exclude={"kl_schedule"})
+        schedule = ", ".join(f"{share:g}: {value:g}" for share, value in self.online.kl_schedule)
+        own = {name: value for name, value in super().recipe.items() if name not in ("online", "slices")}
+        return {**own, **nested, "kl_schedule": schedule, "updates": self.updates}
+
+
+def resolve(
+    policy: ModelRef,
+    train: DatasetRef,
+    task: TaskSpec,
+    spec: AlignSpec,
+    sft: SFTSpec,
+    recipe: Recipe,
+    *,
+    max_new_tokens: int = 160,
+    slices: Sequence[Slice] = (),
+) -> OnlineJob:
+    """The job that the spec asks for; method and adapter as in SFT; folders still empty.
+
+    Raises: `DataError` when a rollout of GRPO or RLOO does not divide into groups.
+    """
+    online = spec.online
+    if spec.method != "ppo" and online.rollout_batch_size % spec.samples:
+        raise DataError(
+            f"align.online.rollout_batch_size: found {online.rollout_batch_size}, which align.samples {spec.samples} "
+            "does not divide; make it a multiple"
+        )
+    batch = online.mini_batch_size if spec.method == "ppo" else online.rollout_batch_size
+    settings = {**shared(sft, recipe), "max_grad_norm": online.max_grad_norm}
+    return OnlineJob(
+        algorithm=spec.method,
+        model=policy,
+        train=train,
+        kind=task.kind,
+        prompts=spec.prompts,
+        samples=spec.samples,
+        learning_rate=spec.learning_rate or recipe.learning_rate,
+        num_train_epochs=online.total_episodes / min(spec.prompts, max(1, train.rows)),
+        batch_size=batch,
+        micro_batch_size=micro_batch(batch, recipe.micro_batch_size),
+        max_length=spec.max_length,
+        max_new_tokens=max_new_tokens,
+        warmup_ratio=recipe.warmup_ratio,
+        lr_scheduler_type="linear",
+        seed=spec.seed,
+        online=online,
+        slices=tuple(slices),
+        **settings,
+    )
+
+
+def train(job: OnlineJob, workspace: Workspace, progress: Progress = silent) -> Done[TrainResult]:
+    """Train the job's policy, in a process of its own; return at once when that was done before.
+
+    Resumes and retries as SFT does. Raises: `DataError` when no row can be rewarded; `TrainingDiverged`; `ModelError`;
+    `StageCrashed` (worth another call).
+    """
+    return train_stage(job.algorithm, MODULE, job, workspace, progress, CODE)
+
+
+def run(job: OnlineJob, progress: Progress = silent, observers: Sequence[Observe] = ()) -> TrainResult:
+    """Train in this process; see `train` for what may be raised.
+
+    Each of `observers` is called after every update and may end the training by raising.
+    """
+    from posttrain.training import trainer
+    from posttrain.training.signals import Signals
+
+    progress(0, 1, "loading the model")
+    trainer.prepare_process(job)
+    model, tokenizer, base = trainer.load_policy(job)
+    questions, excluded = ask(job, tokenizer)
+    signals = Signals.of_kind(job.kind)
+    counted = {"rows_excluded": float(excluded)}
+    if job.algorithm == "ppo":
+        return run_ppo(job, model, tokenizer, base, questions, signals, progress, observers, counted)
+    from posttrain.training.group import run_group
+
+    return run_group(job, model, tokenizer, base, questions, signals, progress, observers, counted)
+
+
+def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
+    """The prompts that are asked, with the columns that rewards read; how many rows were too long.
+
+    Rows that the task's verifier cannot judge are left out, as for pairs: general text in the mixture is among them.
+    """
+    from posttrain.training import rows as to_tokens
+    from posttrain.training.pairs import choose_rows, verifiable_rows
+    from posttrain.training.ppo.trainer import Question
+    from posttrain.training.rewards import REWARDS
+
+    judged = verifiable_rows(to_tokens.read(job.train), REWARDS[job.kind], job.train.uri)
+    rows = choose_rows(judged, job.slices, job.prompts, job.seed)
+    ids = to_tokens.prompt_ids(rows, tokenizer)
+    lengths = [len(one) + job.max_new_tokens for one in ids]
+    kept, excluded = to_tokens.fits(rows, lengths, job.max_length, job.train.uri)
+    to_tokens.write_excluded(excluded, Path(job.partial) / "excluded.jsonl")
+    questions = [
+        Question(
+            ids[place],
+            rows[place]["prompt"],
+            {
+                "expected": rows[place]["completion"],
+                "question": rows[place]["prompt"],
+                "system": rows[place].get("system") or "",
+            },
+        )
+        for place in kept
+    ]
+    return questions, len(excluded)
+
+
+def run_ppo(
+    job: OnlineJob,
+    model: Any,
+    tokenizer: Any,
+    base: str,
+    questions: Sequence[Question],
+    signals: Signals,
+    progress: Progress,
+    observers: Sequence[Observe],
+    counted: dict[str, float],
+) -> TrainResult:
+    """PPO on the device that there is. Raises: `ModelError` in one of several processes."""
+    from accelerate import Accelerator
+
+    from posttrain.training import trainer
+    from posttrain.training.ppo.actor import Actor
+    from posttrain.training.ppo.trainer import PPOTrainer
+
+    began = time.monotonic()
+    restarts = trainer.count_try(Path(job.partial))
+    accelerator = Accelerator(mixed_precision="bf16" if job.bf16 else "no")
+    if accelerator.num_processes > 1:
+        raise ModelError(
+            f"{job.model.base}: PPO runs on one device, found {accelerator.num_processes} processes; start one, or "
+            "set align.method: grpo"
+        )
+    policy, reference = with_reference(job, model)
+    actor = Actor(policy, reference, job.online.temperature)
+    ppo = PPOTrainer(
+        settings_of(job), actor, tokenizer, questions, signals, Path(job.partial) / "checkpoints", accelerator,
+        observers, progress,
+    )  # fmt: skip
+    curve = tuple(ppo.train())
+    return TrainResult(
+        model=trainer.save_product(policy, tokenizer, job, base),
+        metrics={**trainer.latest(curve), **counted},
+        curve=curve,
+        rows=len(questions),
+        steps=settings_of(job).optimizer_steps,
+        seconds=round(time.monotonic() - began, 3),
+        restarts=restarts,
+        micro_batch_size=job.micro_batch_size,
+        accumulation=job.accumulation,
+        recipe=job.recipe,
+    )
+
+
+def with_reference(job: OnlineJob, model: Any) -> tuple[Any, Any]:
+    """The policy, and its frozen copy where no adapter can be switched off instead."""
+    import copy
+
+    from posttrain.training import trainer
+
+    config = trainer.adapter_config(job, model)
+    if config is None:
+        reference = copy.deepcopy(model).requires_grad_(False).eval()
+        policy = model
+    else:
+        import torch
+        from peft import get_peft_model
+
+        torch.manual_seed(job.seed)
+        policy, reference = get_peft_model(model, config), None
+    if job.gradient_checkpointing:
+        policy.gradient_checkpointing_enable()
+        if config is not None:
+            policy.enable_input_require_grads()
+        without_dropout(policy.train())
+    return policy, reference
+
+
+def without_dropout(model: Any) -> None:
+    """A ratio of two log-probabilities of one model must not be one of two draws of its dropout."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def settings_of(job: OnlineJob) -> Any:
+    """The part of the job that PPO's loop reads."""
+    from posttrain.training.ppo.rollout import Sampling
+    from posttrain.training.ppo.trainer import Settings
+
+    left_out = {"total_episodes", "temperature", "top_p", "repetition_penalty"}
+    online = job.online
+    return Settings(
+        **online.model_dump(exclude=left_out),
+        updates=job.updates,
+        micro_batch_size=job.micro_batch_size,
+        learning_rate=job.learning_rate,
+        warmup_ratio=job.warmup_ratio,
+        lr_scheduler_type=job.lr_scheduler_type,
+        weight_decay=job.weight_decay,
+        save_steps=job.save_steps,
+        seed=job.seed,
+        sampling=Sampling(job.max_new_tokens, online.temperature, online.top_p, online.repetition_penalty, job.seed),
+    )
+
+
+if __name__ == "__main__":
+    serve(OnlineJob, run)
