@@ -101,6 +101,7 @@ class Resumable:
             rates = zip(me.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True)
             for group, base, share in rates:
                 group["lr"] = base * share(schedule.last_epoch)
+            schedule._last_lr = [group["lr"] for group in me.optimizer.param_groups]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: a checkpoint is not a product."""
