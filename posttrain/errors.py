@@ -7,6 +7,7 @@
     │   ├── ModelError         a model id or folder
     │   └── WorkspaceError     where results are written
     ├── TrainingDiverged       the loss is not finite: never retried, the last good checkpoint is kept
+    │   └── GuardTripped       a guard found that training goes wrong: taken back and eased, in the end given up
     └── TransientError         retried, resuming from the newest checkpoint
         ├── OutOfMemory        retried at half the micro-batch and twice the accumulation
         └── StageCrashed       the stage's process was killed or lost its device
@@ -43,6 +44,10 @@ class WorkspaceError(UserError):
 
 class TrainingDiverged(PosttrainError):
     """The loss stopped being a finite number."""
+
+
+class GuardTripped(TrainingDiverged):
+    """A guard found that training goes wrong; the text is its diagnosis."""
 
 
 class TransientError(PosttrainError):

@@ -113,6 +113,7 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
                 "label": str(result.recipe.get("objective", label)).upper(),
                 "points": result.curve,
                 "recipe": result.recipe,
+                "guards": [f"{one} ({one.severity.replace('_', ' ')})" for one in result.guards],
             },
             from_attributes=True,
         )

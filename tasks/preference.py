@@ -18,14 +18,17 @@ def train_preference(run: Run, policy: ModelRef, made: PairsResult) -> TrainResu
     spec = run.spec
     with run.stage("dpo") as stage:
         recipe = recipes.for_dpo(spec.align, spec.sft, policy, made.pairs.rows, spec.resources.threads)
-        done = preference.train(policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress)
+        done = preference.train(
+            policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress, spec.guards
+        )
         stage.finish(
             done,
             f"{spec.align.method}: {show.loss(done.result)}",
             params=done.result.recipe,
-            metrics={**done.result.metrics, "restarts": done.result.restarts},
+            metrics={**done.result.metrics, "restarts": done.result.restarts, **show.guards_count(done.result)},
             datasets={"pairs": made.pairs},
             curve=[(point.step, point.metrics) for point in done.result.curve],
+            tables=show.guards_table(done.result),
             model=done.result.model,
         )
     show.artifact("dpo", "Preference optimisation", show.training(done.result))

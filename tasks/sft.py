@@ -18,14 +18,17 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     spec, base = run.spec, run.base
     with run.stage("sft") as stage:
         recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
-        done = sft.train(base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
+        done = sft.train(
+            base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress, spec.guards
+        )
         stage.finish(
             done,
             show.loss(done.result),
             params=done.result.recipe,
-            metrics={**done.result.metrics, "restarts": done.result.restarts},
+            metrics={**done.result.metrics, "restarts": done.result.restarts, **show.guards_count(done.result)},
             datasets={"train": rows.train, "validation": rows.validation},
             curve=[(point.step, point.metrics) for point in done.result.curve],
+            tables=show.guards_table(done.result),
             model=done.result.model,
         )
     show.artifact("sft", "Supervised fine-tuning", show.training(done.result))

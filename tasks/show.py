@@ -187,9 +187,29 @@ def training(result: TrainResult) -> str:
         f"micro-batch {result.micro_batch_size} × accumulation {result.accumulation}\n\n"
         + table(("metric", "last value"), sorted(result.metrics.items()))
         + "\n\n"
+        + _guards(result)
         + table(("setting", "value"), result.recipe.items())
         + "".join(f"\n- {note}" for note in result.notes)
     )
+
+
+def _guards(result: TrainResult) -> str:
+    if not result.guards:
+        return "Guards found nothing.\n\n"
+    rows = [(one.guard, one.step, one.severity.replace("_", " "), one.diagnosis) for one in result.guards]
+    return "### What guards found\n\n" + table(("guard", "step", "then", "diagnosis"), rows) + "\n\n"
+
+
+def guards_table(result: TrainResult) -> dict[str, list[dict[str, object]]]:
+    """What guards found, as a table for MLflow; nothing when they found nothing."""
+    rows = [one.model_dump(include={"guard", "step", "since", "severity", "diagnosis"}) for one in result.guards]
+    return {"guards": rows} if rows else {}
+
+
+def guards_count(result: TrainResult) -> dict[str, float]:
+    """How often guards spoke and how often they took the training back, as metrics."""
+    taken_back = sum(one.severity == "roll_back" for one in result.guards)
+    return {"guard_findings": float(len(result.guards)), "roll_backs": float(taken_back)}
 
 
 def pairs(result: PairsResult) -> str:

@@ -56,6 +56,7 @@ class TrainingCurve(Frozen):
     label: str
     points: tuple[CurvePoint, ...]
     recipe: dict[str, str | float | int | bool | None] = Field({}, description="Every value that the training used")
+    guards: tuple[str, ...] = Field((), description="What guards found, and what was done")
 
 
 class ScoreLine(Frozen):

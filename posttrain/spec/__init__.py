@@ -14,6 +14,7 @@ from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec, Source
 from posttrain.spec.sections.evaluate import EvaluateSpec
 from posttrain.spec.sections.gates import Gate, GatesSpec
+from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.pipeline import PipelineSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
@@ -34,6 +35,7 @@ __all__ = [
     "EvaluateSpec",
     "Gate",
     "GatesSpec",
+    "GuardsSpec",
     "LoadedSpec",
     "PipelineSpec",
     "RegisterSpec",

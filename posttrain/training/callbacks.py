@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from transformers import (
@@ -14,6 +15,8 @@ from transformers import (
 )
 
 from posttrain.progress import Progress
+from posttrain.training.guards.easing import Ease, pull_at
+from posttrain.training.guards.watch import Guards
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 CHECKPOINTS_IN_A_RUN = 6
@@ -22,10 +25,11 @@ LARGEST_SHARE = 0.05
 
 
 class TellProgress(TrainerCallback):
-    """Passes on every step, with the newest loss."""
+    """Passes on every step, with the newest loss and what a guard finds at the moment."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, guards: Guards | None = None) -> None:
         self.progress = progress
+        self.guards = guards
         self.note = "training"
 
     def on_log(
@@ -46,7 +50,8 @@ class TellProgress(TrainerCallback):
         control: TrainerControl,
         **_: Any,
     ) -> None:
-        self.progress(state.global_step, state.max_steps, self.note)
+        warning = f"; {self.guards.note}" if self.guards and self.guards.note else ""
+        self.progress(state.global_step, state.max_steps, self.note + warning)
 
 
 class AskForCheckpoints(TrainerCallback):
@@ -86,4 +91,46 @@ class AskForCheckpoints(TrainerCallback):
         passed = time.monotonic() - self.last
         if passed * LARGEST_SHARE < self.cost:
             return False
-        return step % math.ceil(steps / CHECKPOINTS_IN_A_RUN) == 0 or passed > SECONDS_BETWEEN_CHECKPOINTS
+        return step % between(None, steps) == 0 or passed > SECONDS_BETWEEN_CHECKPOINTS
+
+
+def between(save_steps: int | None, steps: int) -> int:
+    """Steps from one regular checkpoint of a training of `steps` to the next."""
+    return save_steps or math.ceil(steps / CHECKPOINTS_IN_A_RUN)
+
+
+class TellGuards(TrainerCallback):
+    """Tells the guards every logged step, and holds the trainer to what they asked for before: `trainer.beta`.
+
+    `drain` gives the prompts and completions that were sampled since it was last called.
+    """
+
+    def __init__(
+        self,
+        guards: Guards,
+        trainer: Any,
+        save_steps: int | None,
+        eased: Sequence[Ease] = (),
+        drain: Callable[[], tuple[list[str], list[str]]] | None = None,
+    ) -> None:
+        self.guards = guards
+        self.trainer = trainer
+        self.save_steps = save_steps
+        self.eased = eased
+        self.drain = drain
+        self.beta = getattr(trainer, "beta", None)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.guards.begin(state.global_step, between(self.save_steps, state.max_steps))
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.beta is not None and self.eased:
+            self.trainer.beta = self.beta * pull_at(self.eased, state.global_step)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        if not logs or "train_runtime" in logs:
+            return
+        numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
+        self.guards.observe(state.global_step, numbers, *(self.drain() if self.drain else ((), ())))

@@ -30,13 +30,19 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def seal(checkpoint: Path) -> None:
-    """Sync every file to the disk, then mark the checkpoint complete, then drop all but the newest `KEEP`."""
+def seal(checkpoint: Path, sound_step: int | None = None) -> None:
+    """Sync every file to the disk, then mark the checkpoint complete, then drop all but the newest `KEEP`.
+
+    The newest one that is not after `sound_step` is kept too: it is where a guard would go back to.
+    """
     for path in checkpoint.iterdir():
         sync(path)
     (checkpoint / COMPLETE).touch()
     sync(checkpoint)
-    older = sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)[:-KEEP]
-    for folder in older:
+    written = sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)
+    sound = [folder for folder in written if sound_step is not None and step_of(folder) <= sound_step][-1:]
+    for folder in written[:-KEEP]:
+        if folder in sound:
+            continue
         (folder / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
 from posttrain.spec.methods import Method, foreign_settings, own_settings
+from posttrain.spec.sections.guards import GuardsSpec
+from posttrain.training.guards.easing import Ease
 
 if TYPE_CHECKING:
     from posttrain.spec import SFTSpec
 
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
-NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps"})
+NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps", "eased"})
 
 # The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
 CODE = (
@@ -34,6 +36,7 @@ CODE = (
             "turns",
         )
     ),
+    "posttrain.training.guards",
     "posttrain.prompts",
     "posttrain.models.load",
     "posttrain.spec.methods",
@@ -52,6 +55,9 @@ class Recipe(Frozen):
     bf16: bool = False
     gradient_checkpointing: bool = False
     threads: int = Field(1, ge=1)
+
+
+Job = TypeVar("Job", bound="TrainingJob")
 
 
 class TrainingJob(Frozen):
@@ -90,6 +96,8 @@ class TrainingJob(Frozen):
     gradient_checkpointing: bool = False
     threads: int = 1
     seed: int = 0
+    guards: GuardsSpec = GuardsSpec()
+    eased: tuple[Ease, ...] = Field((), description="What guards asked for; follows from all else.")
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingJob:
@@ -115,7 +123,16 @@ class TrainingJob(Frozen):
     @property
     def recipe(self) -> dict[str, str | float | int | bool | None]:
         """Every plain value of the job, for the record; references, folders and other methods' settings left out."""
-        left_out = {"model", "train", "validation", "partial", "final", *foreign_settings(self.method)}
+        left_out = {
+            "model",
+            "train",
+            "validation",
+            "partial",
+            "final",
+            "guards",
+            "eased",
+            *foreign_settings(self.method),
+        }
         return {
             **self.model_dump(mode="json", exclude=left_out),
             "accumulation": self.accumulation,
@@ -145,6 +162,11 @@ def _checkpointed(spec: SFTSpec, recipe: Recipe) -> bool:
     """What the spec says, else the recipe; never for a prefix: layers that are computed twice have no cache."""
     chosen = recipe.gradient_checkpointing if spec.gradient_checkpointing is None else spec.gradient_checkpointing
     return chosen and spec.method != "prefix"
+
+
+def guarded(job: Job, guards: GuardsSpec | None) -> Job:
+    """The job under the spec's guards; None leaves the defaults."""
+    return job if guards is None else job.model_copy(update={"guards": guards})
 
 
 def micro_batch(batch_size: int, at_most: int) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
-from posttrain.errors import DataError, ModelError
+from posttrain.errors import DataError, GuardTripped, ModelError, TrainingDiverged
 from posttrain.evaluation.slices import Slice
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
@@ -28,6 +28,7 @@ from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
     from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
+    from posttrain.training.guards.rollouts import WatchRollouts
     from posttrain.training.ppo.health import Observe
     from posttrain.training.ppo.trainer import Question
     from posttrain.training.signals import Signals
@@ -42,6 +43,9 @@ CODE = (
     "posttrain.evaluation",
 )
 """What else decides the result: how answers are drawn, which rows are asked, what is rewarded."""
+
+KNOWN = 200
+"""Completions of the data that guards compare the policy's with."""
 
 Algorithm = Literal["ppo", "grpo", "rloo"]
 
@@ -142,6 +146,21 @@ def run(job: OnlineJob, progress: Progress = silent, observers: Sequence[Observe
     questions, excluded = ask(job, tokenizer)
     signals = Signals.of_kind(job.kind)
     counted = {"rows_excluded": float(excluded)}
+    return learn(job, model, tokenizer, base, questions, signals, progress, observers, counted)
+
+
+def learn(
+    job: OnlineJob,
+    model: Any,
+    tokenizer: Any,
+    base: str,
+    questions: Sequence[Question],
+    signals: Signals,
+    progress: Progress,
+    observers: Sequence[Observe],
+    counted: dict[str, float],
+) -> TrainResult:
+    """By the job's algorithm, with what `run` has made ready."""
     if job.algorithm == "ppo":
         return run_ppo(job, model, tokenizer, base, questions, signals, progress, observers, counted)
     from posttrain.training.group import run_group
@@ -150,7 +169,7 @@ def run(job: OnlineJob, progress: Progress = silent, observers: Sequence[Observe
     return result
 
 
-def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
+def ask(job: OnlineJob, tokenizer: Any, excluded_to: str | None = "excluded.jsonl") -> tuple[list[Question], int]:
     """The prompts that are asked, with the columns that rewards read; how many rows were too long.
 
     Rows that the task's verifier cannot judge are left out, as for pairs: general text in the mixture is among them.
@@ -166,7 +185,8 @@ def ask(job: OnlineJob, tokenizer: Any) -> tuple[list[Question], int]:
     ids = to_tokens.prompt_ids(rows, tokenizer)
     lengths = [len(one) + job.max_new_tokens for one in ids]
     kept, excluded = to_tokens.fits(rows, lengths, job.max_length, job.train.uri)
-    to_tokens.write_excluded(excluded, Path(job.partial) / "excluded.jsonl")
+    if excluded_to is not None:
+        to_tokens.write_excluded(excluded, Path(job.partial) / excluded_to)
     questions = [
         Question(
             ids[place],
@@ -197,7 +217,8 @@ def run_ppo(
     """PPO on the device that there is. Raises: `ModelError` in one of several processes."""
     from accelerate import Accelerator
 
-    from posttrain.training import trainer
+    from posttrain.training import checkpoint, trainer
+    from posttrain.training.callbacks import between
     from posttrain.training.ppo.actor import Actor
     from posttrain.training.ppo.trainer import PPOTrainer
 
@@ -211,11 +232,20 @@ def run_ppo(
         )
     policy, reference = with_reference(job, model)
     actor = Actor(policy, reference, job.online.temperature)
+    watch = watching(job, actor, tokenizer, questions, signals)
     ppo = PPOTrainer(
         settings_of(job), actor, tokenizer, questions, signals, Path(job.partial) / "checkpoints", accelerator,
-        observers, progress,
+        (*observers, watch), progress, lambda: watch.guards.sound_step,
     )  # fmt: skip
-    curve = tuple(ppo.train())
+    newest = checkpoint.newest(ppo.folder)
+    watch.begin(checkpoint.step_of(newest) if newest else 0, between(job.save_steps, job.updates))
+    try:
+        curve = tuple(ppo.train())
+    except GuardTripped:
+        raise
+    except TrainingDiverged as error:
+        watch.guards.not_finite(ppo.place.step + 1, str(error))
+        raise
     return TrainResult(
         model=trainer.save_product(policy, tokenizer, job, base),
         metrics={**trainer.latest(curve), **counted},
@@ -227,7 +257,42 @@ def run_ppo(
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
         recipe=job.recipe,
+        guards=tuple(watch.guards.ladder.said),
     )
+
+
+def watching(
+    job: OnlineJob, actor: Any, tokenizer: Any, questions: Sequence[Question], signals: Signals
+) -> WatchRollouts:
+    """The guards; where the reward is not the task's verifier alone, that verifier on validation prompts is the
+    independent measure. `actor` samples (`ppo.actor`)."""
+    from posttrain.training.guards.rollouts import WatchRollouts
+    from posttrain.training.guards.watch import Guards
+    from posttrain.training.ppo.rollout import draw
+    from posttrain.training.rewards import REWARDS
+
+    known = [str(one.columns["expected"]) for one in questions[:KNOWN]]
+    watch = WatchRollouts(Guards(job.guards, Path(job.partial), known))
+    verifier = REWARDS[job.kind]
+    if list(signals.functions) == [verifier] or job.validation is None or job.guards.hacking.action == "ignore":
+        return watch
+    held_out = held_out_questions(job, tokenizer)
+    columns = {name: [one.columns[name] for one in held_out] for name in held_out[0].columns}
+    prompts, ids = [one.text for one in held_out], [one.ids for one in held_out]
+
+    def measure() -> list[float]:
+        # Always under the same numbers, so that luck is the same each time.
+        found = draw(actor, tokenizer, ids, 0, settings_of(job).sampling, 8 * job.micro_batch_size, silent)
+        return verifier(prompts, [one.text for one in found], **columns)
+
+    watch.measure = measure
+    return watch
+
+
+def held_out_questions(job: OnlineJob, tokenizer: Any) -> list[Question]:
+    """Validation prompts that guards measure on. Raises: `DataError` when none can be verified."""
+    asked = job.model_copy(update={"train": job.validation, "prompts": job.guards.hacking.prompts, "slices": ()})
+    return ask(asked, tokenizer, None)[0]
 
 
 def with_reference(job: OnlineJob, model: Any) -> tuple[Any, Any]:
@@ -280,6 +345,7 @@ def settings_of(job: OnlineJob) -> Any:
         weight_decay=job.weight_decay,
         save_steps=job.save_steps,
         seed=job.seed,
+        eased=job.eased,
         sampling=Sampling(job.max_new_tokens, online.temperature, online.top_p, online.repetition_penalty, job.seed),
     )
 

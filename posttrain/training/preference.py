@@ -28,12 +28,12 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
 from posttrain.errors import DataError, ModelError
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
+from posttrain.training.job import Recipe, TrainingJob, guarded, micro_batch, shared
 from posttrain.training.result import TrainResult
 from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
-    from posttrain.spec import AlignSpec, SFTSpec
+    from posttrain.spec import AlignSpec, GuardsSpec, SFTSpec
 
 MODULE = "posttrain.training.preference"
 
@@ -86,6 +86,7 @@ def train(
     recipe: Recipe,
     workspace: Workspace,
     progress: Progress = silent,
+    guards: GuardsSpec | None = None,
 ) -> Done[TrainResult]:
     """Align `policy` on `pairs`, in a process of its own; return at once when that was done before.
 
@@ -94,7 +95,8 @@ def train(
     """
     if pairs.rows == 0:
         raise DataError(f"{pairs.uri}: no pair to learn from; lower align.min_margin or raise align.prompts")
-    return train_stage(spec.method, MODULE, resolve(policy, pairs, spec, sft, recipe), workspace, progress)
+    job = guarded(resolve(policy, pairs, spec, sft, recipe), guards)
+    return train_stage(spec.method, MODULE, job, workspace, progress)
 
 
 def run(job: PreferenceJob, progress: Progress = silent) -> TrainResult:

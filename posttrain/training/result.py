@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+from posttrain.training.guards.finding import Finding
 
 
 class CurvePoint(Frozen):
@@ -30,6 +31,7 @@ class TrainResult(Frozen):
     notes: tuple[str, ...] = Field(
         default=(), description="What was mended of chat template and tokenizer, a line each."
     )
+    guards: tuple[Finding, ...] = Field((), description="What guards found: roll-backs first, then warnings by step.")
 
 
 class PairsResult(Frozen):

@@ -17,12 +17,12 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
 from posttrain.errors import SpecError
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
-from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
+from posttrain.training.job import Recipe, TrainingJob, guarded, micro_batch, shared
 from posttrain.training.result import TrainResult
 from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
-    from posttrain.spec import SFTSpec
+    from posttrain.spec import GuardsSpec, SFTSpec
     from posttrain.training.rows import Excluded
 
 MODULE = "posttrain.training.sft"
@@ -77,13 +77,15 @@ def train(
     recipe: Recipe,
     workspace: Workspace,
     progress: Progress = silent,
+    guards: GuardsSpec | None = None,
 ) -> Done[TrainResult]:
     """Fine-tune `base` on `train`, in a process of its own; return at once when that was done before.
 
     Resumes from the newest complete checkpoint when an earlier try was stopped; halves the micro-batch when memory
     runs out. Raises: `TrainingDiverged`; `DataError`; `ModelError`; `StageCrashed` (worth another call).
     """
-    return train_stage("sft", MODULE, resolve(base, train, validation, spec, recipe), workspace, progress)
+    job = guarded(resolve(base, train, validation, spec, recipe), guards)
+    return train_stage("sft", MODULE, job, workspace, progress)
 
 
 def run(job: SFTJob, progress: Progress = silent) -> TrainResult:

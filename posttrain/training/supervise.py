@@ -1,6 +1,7 @@
 """A training as a stage in a process of its own, and what to do when that ends badly. Knows nothing of losses.
 
-Out of memory: half the micro-batch, twice the accumulation, resume. All else goes up: a crash is retried by
+Out of memory: half the micro-batch, twice the accumulation, resume. A guard that acts: back to the last good
+checkpoint and on more gently, until that was done often enough. All else goes up: a crash is retried by
 whoever called, and the retry resumes from the newest checkpoint, because the stage's folder is kept.
 """
 
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from posttrain.artifacts import Done, Stage, Workspace, run_stage
-from posttrain.errors import ModelError, OutOfMemory
+from posttrain.errors import GuardTripped, ModelError, OutOfMemory
 from posttrain.process import launch
 from posttrain.progress import Progress
+from posttrain.training.guards import roll_back
+from posttrain.training.guards.record import folder_in, read_state
 from posttrain.training.job import CODE, TrainingJob, micro_batch
 from posttrain.training.result import TrainResult
 
@@ -45,17 +48,23 @@ def train_stage(
 
 
 def supervise(job: Job, attempt: Callable[[Job], Result]) -> Result:
-    """Run `attempt(job)` until it returns, with ever smaller micro-batches.
+    """Run `attempt(job)` until it returns, with ever smaller micro-batches, and as gently as guards ask for.
 
-    The size that was last tried is kept in the stage's folder, so a retry after a crash does not start too big again.
-    Raises: `ModelError` when not even one row at a time fits; every other error of the attempt.
+    The size that was last tried is kept in the stage's folder, so a retry after a crash does not start too big again;
+    so is how often the training was taken back. Raises: `ModelError` when not even one row at a time fits;
+    `GuardTripped` when guards have given up; every other error of the attempt.
     """
     remembered = Path(job.partial) / "micro_batch_size"
     if remembered.exists():
         job = with_micro_batch(job, int(remembered.read_text()))
     while True:
+        job = roll_back.settled(job)
         try:
-            return attempt(job)
+            result = attempt(job)
+            return result.model_copy(update={"guards": (*roll_back.told(job), *result.guards)})
+        except GuardTripped:
+            if read_state(Path(job.partial)).tripped is None:
+                raise
         except OutOfMemory as error:
             if job.micro_batch_size == 1:
                 raise ModelError(
@@ -73,7 +82,7 @@ def with_micro_batch(job: Job, at_most: int) -> Job:
 
 def clear(partial: Path) -> None:
     """Drop what only an unfinished training needs, before its folder is published."""
-    for name in ("checkpoints", "best"):
-        shutil.rmtree(partial / name, ignore_errors=True)
+    for folder in (partial / "checkpoints", partial / "best", folder_in(partial)):
+        shutil.rmtree(folder, ignore_errors=True)
     for name in ("micro_batch_size", "tries.txt"):
         (partial / name).unlink(missing_ok=True)

@@ -24,7 +24,9 @@ from posttrain.progress import Progress
 from posttrain.spec.methods import is_adapter
 from posttrain.training import adapters, checkpoint
 from posttrain.training.best import KeepBest
-from posttrain.training.callbacks import AskForCheckpoints, TellProgress
+from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
+from posttrain.training.guards.easing import Ease, rate_at
+from posttrain.training.guards.watch import Guards
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
 from posttrain.training.order import LengthGroupedSampler
@@ -58,6 +60,8 @@ class Resumable:
 
     row_lengths: Sequence[int]
     row_order_batch: int
+    guards: Guards | None = None
+    eased: Sequence[Ease] = ()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         args: Any = self.args  # type: ignore[attr-defined]
@@ -86,6 +90,23 @@ class Resumable:
             self._must_be_finite("eval_loss", metrics["eval_loss"])
         return metrics
 
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        schedule = super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
+        if self.eased:
+            schedule.lr_lambdas = [_gentler(each, self.eased) for each in schedule.lr_lambdas]
+        return schedule
+
+    def _load_optimizer_and_scheduler(self, *args: Any, **kwargs: Any) -> None:
+        """A checkpoint from before a roll-back holds the rate that was to come next then; set the one that is now."""
+        super()._load_optimizer_and_scheduler(*args, **kwargs)  # type: ignore[misc]
+        me: Any = self
+        if self.eased:
+            schedule = me.lr_scheduler
+            rates = zip(me.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True)
+            for group, base, share in rates:
+                group["lr"] = base * share(schedule.last_epoch)
+            schedule._last_lr = [group["lr"] for group in me.optimizer.param_groups]
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: a checkpoint is not a product."""
 
@@ -96,7 +117,8 @@ class Resumable:
         folder = Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}"
         if adapters.is_virtual(me.model):
             adapters.save_trained(me.model, folder / ENCODER)
-        checkpoint.seal(folder)
+        sound = self.guards.sound_step if self.guards else None
+        checkpoint.seal(folder, sound)
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
                 callback.cost = time.monotonic() - began
@@ -113,10 +135,18 @@ class Resumable:
         if math.isfinite(float(value)):
             return
         me: Any = self
-        raise TrainingDiverged(
-            f"{what} is {float(value)} at step {me.state.global_step + 1} of {me.state.max_steps} with learning rate "
+        step = me.state.global_step + 1
+        diagnosis = (
+            f"{what} is {float(value)} at step {step} of {me.state.max_steps} with learning rate "
             f"{me._get_learning_rate():.3g} (learning_rate: {me.args.learning_rate:.3g}); lower learning_rate"
         )
+        if self.guards:
+            self.guards.not_finite(step, diagnosis)
+        raise TrainingDiverged(diagnosis)
+
+
+def _gentler(share: Callable[[int], float], eased: Sequence[Ease]) -> Callable[[int], float]:
+    return lambda step: share(step) * rate_at(eased, step)
 
 
 def prepare_process(job: TrainingJob) -> None:
@@ -221,7 +251,10 @@ def fit(
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
     score_completions_only(trainer.model)
-    trainer.add_callback(TellProgress(progress))
+    trainer.guards = guards = Guards(job.guards, Path(job.partial))
+    trainer.eased = job.eased
+    trainer.add_callback(TellProgress(progress, guards))
+    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased))
     trainer.add_callback(AskForCheckpoints(job.save_steps))
     best = KeepBest(Path(job.partial) / "best", job.early_stopping_patience) if job.early_stopping_patience else None
     if best:
@@ -243,6 +276,7 @@ def fit(
         accumulation=job.accumulation,
         recipe=job.recipe,
         notes=ending.notes if ending else (),
+        guards=tuple(guards.ladder.said),
     )
 
 

@@ -12,6 +12,7 @@ from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.evaluate import EvaluateSpec
 from posttrain.spec.sections.gates import GatesSpec
+from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.reward_model import RewardModelSpec
@@ -51,6 +52,7 @@ class PipelineSpec(Frozen):
     align: AlignSpec = section(AlignSpec, "Towards what is preferred (DPO, IPO, KTO, ORPO; PPO, GRPO, RLOO).")
     reward_model: RewardModelSpec = section(RewardModelSpec, "A model of what people prefer, from data.preference.")
     rewards: RewardsSpec = section(RewardsSpec, "What reinforcement learning is rewarded for.")
+    guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from posttrain.progress import Progress
 from posttrain.prompts import Message
 from posttrain.training import checkpoint
 from posttrain.training.callbacks import CHECKPOINTS_IN_A_RUN, LARGEST_SHARE, SECONDS_BETWEEN_CHECKPOINTS
+from posttrain.training.guards.easing import Ease, pull_at, rate_at
 from posttrain.training.ppo import health, loss
 from posttrain.training.ppo.actor import Actor
 from posttrain.training.ppo.kl import AdaptiveKL, Phase, scheduled
@@ -66,11 +67,18 @@ class Settings:
     weight_decay: float = 0.0
     save_steps: int | None = None
     seed: int = 0
+    eased: Sequence[Ease] = ()
+    """What guards asked for, in updates."""
+
+    @property
+    def steps_an_update(self) -> int:
+        """Optimizer steps from one rollout to the next."""
+        return self.ppo_epochs * (self.rollout_batch_size // self.mini_batch_size)
 
     @property
     def optimizer_steps(self) -> int:
         """Of the whole training."""
-        return self.updates * self.ppo_epochs * (self.rollout_batch_size // self.mini_batch_size)
+        return self.updates * self.steps_an_update
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,13 @@ class PPOTrainer:
         accelerator: Any,
         observers: Sequence[health.Observe] = (),
         progress: Progress = lambda done, total, note="": None,
+        sound_step: Callable[[], int | None] = lambda: None,
     ) -> None:
         from transformers import get_scheduler
 
         self.settings, self.tokenizer, self.questions = settings, tokenizer, questions
         self.signals, self.folder, self.accelerator = signals, folder, accelerator
-        self.observers, self.progress = observers, progress
+        self.observers, self.progress, self.sound_step = observers, progress, sound_step
         groups = [
             {"params": actor.trained, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
             {"params": list(actor.head.parameters()), "lr": settings.critic_learning_rate, "weight_decay": 0.0},
@@ -122,6 +131,8 @@ class PPOTrainer:
         steps = settings.optimizer_steps
         warmup = round(steps * settings.warmup_ratio)
         self.scheduler: Any = get_scheduler(settings.lr_scheduler_type, optimizer, warmup, steps)
+        if settings.eased:
+            self.scheduler.lr_lambdas = [self._gentler(each) for each in self.scheduler.lr_lambdas]
         self.kl = AdaptiveKL(settings.kl_coef, settings.kl_target, settings.kl_horizon)
         self.place = Place()
         self._saved, self._cost = time.monotonic(), 0.0
@@ -253,7 +264,16 @@ class PPOTrainer:
         self.optimizer.zero_grad()
         return {**logged, "grad_norm": norm, "learning_rate": rate}
 
+    def _gentler(self, share: Callable[[int], float]) -> Callable[[int], float]:
+        """The schedule, in optimizer steps, as guards asked for."""
+        given = self.settings
+        return lambda done: share(done) * rate_at(given.eased, done // given.steps_an_update)
+
     def _coefficient(self, step: int) -> float:
+        """The KL coefficient of update `step` (from 0)."""
+        return self._planned(step) * pull_at(self.settings.eased, step)
+
+    def _planned(self, step: int) -> float:
         match self.settings.kl_controller:
             case "schedule":
                 return scheduled(self.settings.kl_schedule, step, self.settings.updates)
@@ -305,7 +325,7 @@ class PPOTrainer:
         }
         (folder / "state.json").write_text(json.dumps(state, default=lambda value: None), encoding="utf-8")
         torch.save(torch.random.get_rng_state(), folder / "random.pt")
-        checkpoint.seal(folder)
+        checkpoint.seal(folder, self.sound_step())
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
@@ -320,6 +340,12 @@ class PPOTrainer:
         self.scheduler.load_state_dict({k: v for k, v in state["scheduler"].items() if k != "lr_lambdas"} | {
             "lr_lambdas": [None] * len(self.scheduler.lr_lambdas)
         })  # fmt: skip
+        if self.settings.eased:
+            # A checkpoint from before a roll-back holds the rate that was to come next then.
+            rates = zip(self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)
+            for group, base, share in rates:
+                group["lr"] = base * share(self.scheduler.last_epoch)
+            self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.kl.coefficient = state["kl_coefficient"]
         self.place = Place(state["step"], [CurvePoint.model_validate(point) for point in state["curve"]])
         torch.random.set_rng_state(torch.load(folder / "random.pt", weights_only=True))

@@ -1,0 +1,121 @@
+"""Reward hacking: the reward climbs while an independent measure falls or stands still; length and words drift.
+
+Pure. The independent measure is of the same held-out prompts each time, so it is compared prompt by prompt. Without
+one there are only signs of taste, and those warn.
+
+| the reward climbs, and … | then |
+| --- | --- |
+| the independent measure falls | acts |
+| it stands still, and length or words drift | acts |
+| it stands still | warns |
+| there is none, or it cannot tell, and length or words drift | warns |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from posttrain.training.guards.finding import Finding, History
+from posttrain.training.guards.windows import Change, change, ends, paired_change, series
+
+if TYPE_CHECKING:
+    from posttrain.spec.sections.guards import GuardsSpec
+
+# Measurements that are averaged, prompt by prompt, against the chance of single samples.
+POOLED = 3
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What the data's own completions are like; all empty when there are none."""
+
+    words: float = 0.0
+    common: Mapping[str, float] | None = None
+
+
+def find(history: History, spec: GuardsSpec, usual: Usual) -> Finding | None:
+    """Whether the reward is being hacked now, and how that shows."""
+    rewards = ends(series(history, "reward"), spec.window)
+    if rewards is None or (climbed := change(*rewards)).low <= 0:
+        return None
+    course, measured = _independent(history, spec)
+    drifts = list(_drifts(history, spec, usual))
+    if course == "climbs" or (course == "cannot tell" and not drifts):
+        return None
+    signs = [f"reward climbed from {climbed.before:.3g} to {climbed.after:.3g}"]
+    if measured:
+        signs.append(
+            f"the independent measure {course}: from {measured.before:.3g} to {measured.after:.3g} "
+            f"(change between {measured.low:+.2g} and {measured.high:+.2g})"
+        )
+    acts = course == "falls" or (course == "stands still" and bool(drifts))
+    return Finding(
+        guard="hacking",
+        step=history[-1].step,
+        since=history[-spec.window :][0].step,
+        acts=acts,
+        away=True,
+        diagnosis="; ".join([*signs, *drifts, "look at what the reward pays for, raise the KL coefficient"]),
+        numbers=_numbers(climbed, measured),
+    )
+
+
+def fresh(history: History) -> bool:
+    """Whether the last observation has anything new: with an independent measure, only where it was taken."""
+    if any(one.independent for one in history):
+        return bool(history[-1].independent)
+    return "words" in history[-1].metrics
+
+
+Course = Literal["falls", "stands still", "climbs", "cannot tell"]
+
+
+def _independent(history: History, spec: GuardsSpec) -> tuple[Course, Change | None]:
+    """Where the independent measure went since it was first taken, prompt by prompt."""
+    taken = [one.independent for one in history if one.independent]
+    if len(taken) < 2:
+        return "cannot tell", None
+    pooled = min(POOLED, len(taken) // 2)
+    first, last = (np.mean(np.asarray(part, float), axis=0) for part in (taken[:pooled], taken[-pooled:]))
+    small = spec.hacking.small * float(np.std(taken[0], ddof=1))
+    moved = paired_change(first, last)
+    if moved.high < 0 and moved.value < -small:
+        return "falls", moved
+    if moved.low > 0:
+        return "climbs", moved
+    return ("stands still" if moved.high < small else "cannot tell"), moved
+
+
+def _drifts(history: History, spec: GuardsSpec, usual: Usual) -> Iterator[str]:
+    if both := ends(series(history, "words"), spec.window):
+        longer = change(*both)
+        if longer.low > 0 and longer.after > spec.hacking.length_drift * max(longer.before, usual.words):
+            yield f"completions grew from {longer.before:.0f} to {longer.after:.0f} words"
+    told = [one.words for one in history if one.words]
+    if len(told) >= 2 * spec.window:
+        yield from _words(told[: spec.window], told[-spec.window :], spec.hacking.word_drift, usual.common or {})
+
+
+def _words(
+    before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]], rise: float, usual: Mapping[str, float]
+) -> Iterator[str]:
+    """The word whose share of completions rose most, if that is more than `rise` above all that is usual."""
+    risen = []
+    for word in sorted({word for shares in now for word in shares}):
+        grown = change([shares.get(word, 0.0) for shares in before], [shares.get(word, 0.0) for shares in now])
+        if grown.low > 0 and grown.after > rise + max(grown.before, usual.get(word, 0.0)):
+            risen.append((grown.value, word, grown))
+    if risen:
+        _, word, grown = max(risen, key=lambda item: item[:2])
+        yield f"{word!r} stands in {grown.after:.0%} of the completions, {grown.before:.0%} before"
+
+
+def _numbers(climbed: Change, measured: Change | None) -> dict[str, float]:
+    numbers = {"reward_before": climbed.before, "reward_now": climbed.after}
+    if measured:
+        numbers |= {"independent_before": measured.before, "independent_now": measured.after}
+    return numbers

@@ -1,0 +1,106 @@
+"""Instability: numbers that are not finite, loss that comes back, gradients that grow, a policy that runs away.
+
+Pure; knows no trainer but by the names of its metrics. A policy's own loss hovers about nought and says nothing of
+progress: where there is a reward, the loss is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING
+
+from posttrain.training.guards.finding import Finding, History
+from posttrain.training.guards.windows import MEDIAN_OVER_MEAN, ends, lowest, noise, series
+
+if TYPE_CHECKING:
+    from posttrain.spec.sections.guards import GuardsSpec
+
+WATCHED = ("loss", "eval_loss", "grad_norm", "kl", "reward", "policy_loss", "value_loss")
+
+
+def find(history: History, spec: GuardsSpec) -> Finding | None:
+    """What is unstable now, the gravest first."""
+    for look in (_not_finite, _away, _loss, _gradients):
+        if finding := look(history, spec):
+            return finding
+    return None
+
+
+def fresh(history: History) -> bool:
+    """Whether the last observation has anything to say about this."""
+    return any(name in history[-1].metrics for name in WATCHED)
+
+
+def not_finite(step: int, name: str, value: float, cure: str = "lower learning_rate") -> Finding:
+    """The finding for a number that is NaN or infinite; nothing is to be waited for."""
+    return Finding(
+        guard="instability", step=step, since=step, at_once=True, diagnosis=f"{name} is {value} at step {step}; {cure}"
+    )
+
+
+def _not_finite(history: History, spec: GuardsSpec) -> Finding | None:
+    last = history[-1]
+    bad = [name for name in WATCHED if not math.isfinite(last.metrics.get(name, 0.0))]
+    return not_finite(last.step, bad[0], last.metrics[bad[0]]) if bad else None
+
+
+def _away(history: History, spec: GuardsSpec) -> Finding | None:
+    found = series(history, "kl")[-spec.window :]
+    limit = spec.instability.max_kl
+    if len(found) < spec.window or (now := median(found)) <= limit:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=_since(history, spec.window),
+        away=True,
+        diagnosis=f"the policy runs from its reference: KL {now:.3g} nats a token, at most {limit:g} is sound; "
+        "raise the KL coefficient or lower learning_rate",
+        numbers={"kl": now, "limit": limit},
+    )
+
+
+def _loss(history: History, spec: GuardsSpec) -> Finding | None:
+    window, limits = spec.window, spec.instability
+    losses = series(history, "loss")
+    both = ends(losses, window)
+    if both is None or "reward" in history[-1].metrics:
+        return None
+    start, now = median(both[0]), median(both[1])
+    past = losses[:-window]
+    best = lowest(past, window)
+    error = MEDIAN_OVER_MEAN * noise(past) / math.sqrt(window)
+    needed = max(limits.lost_share * (start - best), limits.loss_rise * abs(best), limits.noise * error)
+    if now - best <= needed:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=_since(history, window),
+        diagnosis=f"loss rose from {best:.3g} to {now:.3g} (at the start {start:.3g}), a rise of {needed:.2g} is "
+        "borne; lower learning_rate",
+        numbers={"start": start, "best": best, "now": now, "borne": needed},
+    )
+
+
+def _gradients(history: History, spec: GuardsSpec) -> Finding | None:
+    both = ends(series(history, "grad_norm"), spec.window)
+    if both is None:
+        return None
+    start, now = median(both[0]), median(both[1])
+    limit = spec.instability.gradient_growth
+    if now <= limit * start or start <= 0:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=_since(history, spec.window),
+        diagnosis=f"gradients grew from norm {start:.3g} to {now:.3g}, more than {limit:g} times; "
+        "lower learning_rate or max_grad_norm",
+        numbers={"start": start, "now": now, "limit": limit},
+    )
+
+
+def _since(history: History, window: int) -> int:
+    return history[-min(window, len(history))].step
