@@ -15,6 +15,7 @@ from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.schedule import ScheduleSpec
+from posttrain.spec.sections.search import SearchSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
 from posttrain.spec.sections.synthetic import SyntheticSpec
@@ -46,6 +47,7 @@ class PipelineSpec(Frozen):
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
+    search: SearchSpec = section(SearchSpec, "Looking for the values of `sft` by trying them.")
     align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO).")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
