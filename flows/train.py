@@ -20,12 +20,14 @@ from tasks.learning_curve import learning_curve
 from tasks.pairs import make_pairs
 from tasks.preference import train_preference
 from tasks.run import Run
+from tasks.search import search_values
 from tasks.sft import train_sft
 from tasks.start import start
 
 
 def train_model(run: Run, rows: CurateResult, baseline: Baseline) -> Candidate:
     """Train until the strategy is satisfied or has nothing more to offer."""
+    search_values(run, rows)
     sft = train_sft(run, rows)
     scores = evaluate(run, sft.model, rows, "validation", "after-sft")
     verdict = judge(run, "after_sft", scores, baseline=baseline.best, previous=baseline.best)

@@ -211,6 +211,21 @@ def log_values(
         talker.log_artifact(run_id, str(path))
 
 
+def trial_storage(pipeline: str) -> Any:
+    """Where a search keeps its trials: runs of the experiment `<pipeline> search`, under a run for each search.
+
+    For the store that `connect` opened. Needs Optuna, which is imported here.
+    """
+    mlflow = quiet_mlflow()
+    name = f"{pipeline} search"
+    _open_experiment(name, _artifact_folder(mlflow.get_tracking_uri()))
+    from mlflow.optuna.storage import MlflowStorage
+
+    experiment = client().get_experiment_by_name(name)
+    assert experiment is not None
+    return MlflowStorage(experiment_id=experiment.experiment_id)
+
+
 def log_decision(run_id: str, decision: Decision) -> None:
     """A decision as a tag (`decision.after_sft` = align) and, with reasons and evidence, as an artifact."""
     log_values(run_id, tags={f"decision.{decision.step}": decision.action})

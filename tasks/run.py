@@ -7,7 +7,7 @@ place. Knows nothing of what any stage does.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,11 @@ class Run:
     def model_name(self) -> str:
         """The name in the registry: the spec's, or the pipeline's own."""
         return self.spec.register_.model_name or self.spec.name
+
+    def adopt(self, values: Mapping[str, Any]) -> None:
+        """Go on with these values of the `sft` section: those that a search found best."""
+        sft = type(self.spec.sft).model_validate({**self.spec.sft.model_dump(), **values})
+        self.spec = self.spec.model_copy(update={"sft": sft})
 
     def __enter__(self) -> Run:
         return self

@@ -18,6 +18,7 @@ from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.reward_model import RewardModelSpec
 from posttrain.spec.sections.rewards import RewardsSpec
 from posttrain.spec.sections.schedule import ScheduleSpec
+from posttrain.spec.sections.search import SearchSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
 from posttrain.spec.sections.synthetic import SyntheticSpec
@@ -49,6 +50,7 @@ class PipelineSpec(Frozen):
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
+    search: SearchSpec = section(SearchSpec, "Looking for the values of `sft` by trying them.")
     align: AlignSpec = section(AlignSpec, "Towards what is preferred (DPO, IPO, KTO, ORPO; PPO, GRPO, RLOO).")
     reward_model: RewardModelSpec = section(RewardModelSpec, "A model of what people prefer, from data.preference.")
     rewards: RewardsSpec = section(RewardsSpec, "What reinforcement learning is rewarded for.")
