@@ -13,7 +13,7 @@ from posttrain.evaluation.scores import Scores
 from posttrain.progress import Progress
 from posttrain.training.search import SearchResult
 from posttrain.training.search_sft import search_sft
-from tasks import show
+from tasks import show, show_search
 from tasks.evaluate import measure_apart
 from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
@@ -46,14 +46,14 @@ def search_values(run: Run, rows: CurateResult) -> SearchResult | None:
         )
         stage.finish(
             done,
-            show.found(done.result),
+            show_search.in_words(done.result),
             params={"search": spec.search.model_dump(mode="json"), "found": done.result.values},
             metrics={"score": done.result.score, "gain": done.result.gain, "trials": len(done.result.trials)},
             datasets={"train": rows.train, "validation": rows.validation},
-            tables={"trials": show.trials_table(done.result)},
+            tables={"trials": show_search.trials(done.result)},
         )
     run.adopt(done.result.values)
-    show.artifact("search", "Hyper-parameter search", show.search(done.result))
+    show.artifact("search", "Hyper-parameter search", show_search.markdown(done.result))
     return done.result
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from posttrain.gates import Check, Verdict
     from posttrain.strategy import Decision
     from posttrain.training.result import PairsResult, TrainResult
-    from posttrain.training.search import SearchResult
 
 
 def artifact(key: str, description: str, markdown: str) -> None:
@@ -211,39 +210,6 @@ def guards_count(result: TrainResult) -> dict[str, float]:
     """How often guards spoke and how often they took the training back, as metrics."""
     taken_back = sum(one.severity == "roll_back" for one in result.guards)
     return {"guard_findings": float(len(result.guards)), "roll_backs": float(taken_back)}
-
-
-def found(result: SearchResult) -> str:
-    """What a search found, on one line."""
-    values = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in result.values.items()
-    )
-    gain = "" if result.gain is None else f" ({result.gain:+.3f} over the first trial)"
-    return f"{len(result.trials)} trials, best {result.score:.3f}{gain}: {values}"
-
-
-def search(result: SearchResult) -> str:
-    """What was found, and every trial; the best score is of rows that it was chosen by, so the test split decides."""
-    rows = trials_table(result)
-    return f"{found(result)}\n\n" + table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def trials_table(result: SearchResult) -> list[dict[str, object]]:
-    """A row a trial: its values, its score at each share of the rows, and how it ended."""
-    return [
-        {
-            "trial": trial.number,
-            **trial.values,
-            **{f"at {float(share):.0%} of the rows": trial.scores.get(share) for share in _shares(result)},
-            "ended": trial.outcome,
-            "reason": trial.reason,
-        }
-        for trial in result.trials
-    ]
-
-
-def _shares(result: SearchResult) -> list[str]:
-    return sorted({share for trial in result.trials for share in trial.scores}, key=float)
 
 
 def pairs(result: PairsResult) -> str:
