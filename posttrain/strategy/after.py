@@ -116,7 +116,11 @@ def _stuck(walk: Walk, scores: Scores) -> Decision:
         walk.reasons.append(curve.words)
         if promising:
             return _end(walk, "collect_data", f"collect {curve.more or 0:,} more rows", rows=curve.more)
-    return _end(walk, "rethink", _advice(walk.evidence, scores))
+    advice = _advice(walk.evidence, scores)
+    if curve is not None and curve.answer == "noisy":
+        first = "but first measure on more rows (curate.validation_rows), for the curve cannot tell on these"
+        advice = f"{advice}; {first}"
+    return _end(walk, "rethink", advice)
 
 
 def _unsure(evidence: Evidence) -> bool:

@@ -326,7 +326,9 @@ def test_dpo_that_is_too_dear_leaves_the_model_after_sft() -> None:
     assert after(after_sft=HALFWAY, verdict=refused("exact_match"), **dear).action == "rethink"
 
 
-@pytest.mark.parametrize(("answer", "action"), [("reachable", "collect_data"), ("flat", "rethink")])
+@pytest.mark.parametrize(
+    ("answer", "action"), [("reachable", "collect_data"), ("flat", "rethink"), ("noisy", "rethink")]
+)
 def test_a_rising_curve_is_a_better_answer_than_rethinking(answer: Any, action: str) -> None:
     curve = RowsNeeded(
         metric="slot_f1", target=0.8, answer=answer, tried=500, rows=900, low=None, high=None, words="the curve"
@@ -334,6 +336,7 @@ def test_a_rising_curve_is_a_better_answer_than_rethinking(answer: Any, action: 
     decision = after(after_sft=HALFWAY, align="never", rows_needed=curve)
     assert decision.action == action
     assert decision.rows == (400 if action == "collect_data" else None)
+    assert ("first measure on more rows" in decision.reasons[-1]) == (answer == "noisy")
     forgot = after(after_sft=GOOD, verdict=refused("perplexity"), rows_needed=curve)
     assert forgot.action == "rethink"
 
