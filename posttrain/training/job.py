@@ -29,6 +29,7 @@ CODE = (
             "job",
             "muon",
             "order",
+            "packing",
             "rows",
             "trainer",
             "turns",

@@ -32,6 +32,8 @@ class SFTJob(TrainingJob):
     optimizer: Literal["adamw", "muon"] = "adamw"
     neftune_noise_alpha: float | None = None
     assistant_turns: Literal["all", "last"] = "all"
+    packing: bool = False
+    padding_free: bool = False
 
 
 def resolve(
@@ -62,6 +64,8 @@ def resolve(
         early_stopping_patience=spec.early_stopping_patience,
         neftune_noise_alpha=spec.neftune_noise_alpha,
         assistant_turns=spec.assistant_turns,
+        packing=spec.packing,
+        padding_free=spec.padding_free,
         seed=spec.seed,
         **shared(spec, recipe),
     )
@@ -89,23 +93,39 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from posttrain.training import adapters, muon, trainer
+    from posttrain.training import adapters, muon, packing, trainer
+    from posttrain.training.order import padding_waste
 
     progress(0, 1, "loading the model")
     trainer.prepare_process(job)
     model, tokenizer, base = trainer.load_policy(job)
+    packing.prepare(job, model)
     progress(0, 1, "tokenising")
     longest = adapters.room(job, model)
     aside = Path(job.partial) / "excluded.jsonl"
     rows, lengths, excluded = dataset(job.train, tokenizer, longest, aside, job.assistant_turns)
     held_out = validation(job, tokenizer, longest)
+    count, laid_out, more = len(rows), job, {}
+    if job.packing:
+        rows, lengths = packing.packed(rows, longest)
+        held_out = held_out and packing.labelled(held_out)
+        laid_out = packing.in_packs(job, count, len(rows))
+        more = {"packing": True, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    waste = 0.0
+    if not (job.packing or job.padding_free):
+        waste = padding_waste(lengths, job.batch_size, job.micro_batch_size, job.seed, job.num_train_epochs)
 
     def make() -> Any:
-        settings = trainer.arguments(job, len(lengths), evaluate=held_out is not None)
+        settings = trainer.arguments(laid_out, len(lengths), evaluate=held_out is not None)
         return trainer.resumable(SFTTrainer)(
             model=model,
             args=SFTConfig(
-                **settings, max_length=None, completion_only_loss=True, neftune_noise_alpha=job.neftune_noise_alpha
+                **settings,
+                **more,
+                max_length=None,
+                completion_only_loss=True,
+                padding_free=job.padding_free,
+                neftune_noise_alpha=job.neftune_noise_alpha,
             ),
             train_dataset=rows,
             eval_dataset=held_out,
@@ -114,15 +134,16 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
             optimizers=(muon.of(model, job.learning_rate, job.weight_decay) if job.optimizer == "muon" else None, None),
         )
 
-    return trainer.fit(
-        job,
+    result = trainer.fit(
+        laid_out,
         make,
         lengths,
         tokenizer,
         base,
         progress,
-        {"rows_excluded": float(excluded)},
+        {"rows_excluded": float(excluded), "padding_waste": waste},
     )
+    return result.model_copy(update={"rows": count, "recipe": job.recipe})
 
 
 def validation(job: SFTJob, tokenizer: Any, longest: int) -> Any:

@@ -103,5 +103,5 @@ def test_a_tokenizer_without_offsets_is_refused(base: ModelRef) -> None:
                 "".join(f"[{turn['role']}]{turn['content']}" for turn in said) + "[assistant]" * add_generation_prompt
             )
 
-    with pytest.raises(SpecError, match="set sft.assistant_turns: last"):
+    with pytest.raises(SpecError, match=r"set sft\.assistant_turns: last"):
         turns.marks([{"messages": json.dumps(SAID)}], [[0]], Slow())
