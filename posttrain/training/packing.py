@@ -7,17 +7,43 @@ that is up to the model, so it is tried before training. Knows tokens and models
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from posttrain.errors import SpecError
+from posttrain.training.job import micro_batch
+from posttrain.training.order import padding_waste
 
 if TYPE_CHECKING:
     from posttrain.training.sft import SFTJob
 
 LEAK = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 """Share of the logits' size by which they may differ, by rounding, when a row is packed."""
+
+
+class Layout(NamedTuple):
+    """What the trainer is given: the job with its batch counted in `rows` (which may be packs) of so many tokens each,
+    the validation rows, TRL's settings, and the share of tokens that is padding."""
+
+    job: SFTJob
+    rows: Any
+    lengths: list[int]
+    held_out: Any
+    settings: dict[str, Any]
+    waste: float
+
+
+def lay_out(job: SFTJob, rows: Any, lengths: list[int], held_out: Any, longest: int) -> Layout:
+    """Rows as the job wants them: each padded, one behind the other, or packed up to `longest` tokens."""
+    if job.packing:
+        packs, tokens = packed(rows, longest)
+        settings = {"packing": True, "dataset_kwargs": {"skip_prepare_dataset": True}}
+        told = held_out and labelled(held_out)
+        return Layout(in_packs(job, len(rows), len(packs)), packs, tokens, told, settings, 0.0)
+    waste = padding_waste(lengths, job.batch_size, job.micro_batch_size, job.seed, job.num_train_epochs)
+    flat = {"padding_free": job.padding_free}
+    return Layout(job, rows, lengths, held_out, flat, 0.0 if job.padding_free else waste)
 
 
 def packed(rows: Any, longest: int) -> tuple[Any, list[int]]:
@@ -42,8 +68,6 @@ def in_packs(job: SFTJob, rows: int, packs: int) -> SFTJob:
 
     On a CPU one pack at a time: attention over several, one behind the other, would only compute what it then hides.
     """
-    from posttrain.training.job import micro_batch
-
     batch = max(1, round(job.batch_size * packs / rows))
     at_once = micro_batch(batch, job.micro_batch_size) if torch.cuda.is_available() else 1
     return job.model_copy(update={"batch_size": batch, "micro_batch_size": at_once})

@@ -94,7 +94,6 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     from trl.trainer.sft_trainer import SFTTrainer
 
     from posttrain.training import adapters, muon, packing, trainer
-    from posttrain.training.order import padding_waste
 
     progress(0, 1, "loading the model")
     trainer.prepare_process(job)
@@ -104,46 +103,36 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     longest = adapters.room(job, model)
     aside = Path(job.partial) / "excluded.jsonl"
     rows, lengths, excluded = dataset(job.train, tokenizer, longest, aside, job.assistant_turns)
-    held_out = validation(job, tokenizer, longest)
-    count, laid_out, more = len(rows), job, {}
-    if job.packing:
-        rows, lengths = packing.packed(rows, longest)
-        held_out = held_out and packing.labelled(held_out)
-        laid_out = packing.in_packs(job, count, len(rows))
-        more = {"packing": True, "dataset_kwargs": {"skip_prepare_dataset": True}}
-    waste = 0.0
-    if not (job.packing or job.padding_free):
-        waste = padding_waste(lengths, job.batch_size, job.micro_batch_size, job.seed, job.num_train_epochs)
+    laid = packing.lay_out(job, rows, lengths, validation(job, tokenizer, longest), longest)
 
     def make() -> Any:
-        settings = trainer.arguments(laid_out, len(lengths), evaluate=held_out is not None)
+        settings = trainer.arguments(laid.job, len(laid.lengths), evaluate=laid.held_out is not None)
         return trainer.resumable(SFTTrainer)(
             model=model,
             args=SFTConfig(
                 **settings,
-                **more,
+                **laid.settings,
                 max_length=None,
                 completion_only_loss=True,
-                padding_free=job.padding_free,
                 neftune_noise_alpha=job.neftune_noise_alpha,
             ),
-            train_dataset=rows,
-            eval_dataset=held_out,
+            train_dataset=laid.rows,
+            eval_dataset=laid.held_out,
             processing_class=tokenizer,
             peft_config=trainer.adapter_config(job, model),
             optimizers=(muon.of(model, job.learning_rate, job.weight_decay) if job.optimizer == "muon" else None, None),
         )
 
     result = trainer.fit(
-        laid_out,
+        laid.job,
         make,
-        lengths,
+        laid.lengths,
         tokenizer,
         base,
         progress,
-        {"rows_excluded": float(excluded), "padding_waste": waste},
+        {"rows_excluded": float(excluded), "padding_waste": laid.waste},
     )
-    return result.model_copy(update={"rows": count, "recipe": job.recipe})
+    return result.model_copy(update={"rows": len(rows), "recipe": job.recipe})
 
 
 def validation(job: SFTJob, tokenizer: Any, longest: int) -> Any:
