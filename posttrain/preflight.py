@@ -39,6 +39,8 @@ def check(path: Path) -> Checked:
     _check_measuring(loaded)
     if loaded.spec.sft.method == "qlora":
         machine.check_four_bit()
+    if loaded.spec.sft.padding_free:
+        machine.check_padding_free()
     base = load.resolve(loaded.spec.base, loaded.root)
     return Checked(loaded, workspace, base, tuple(sources), tuple(_notes(loaded)))
 

@@ -54,19 +54,21 @@ def test_a_chat_without_a_judge_is_told_what_it_is_measured_by(tmp_path: Path, m
     assert not check(tmp_path / "spec.yaml").notes
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize(
-    ("has_gpu", "said"), [(False, "this machine has none"), (True, r"pip install 'posttrain\[qlora\]'")]
+    ("sft", "cure"),
+    [("method: qlora", r"pip install 'posttrain\[qlora\]'"), ("padding_free: true", "pip install flash-attn")],
 )
-def test_qlora_is_refused_at_once_where_it_cannot_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_gpu: bool, said: str
+def test_what_only_a_gpu_can_do_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_gpu: bool, sft: str, cure: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine, "has_cuda_gpu", lambda: has_gpu)
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "completion": "An answer of its own."}))
-    (tmp_path / "spec.yaml").write_text(f"{SPEC}sft: {{method: qlora}}\n")
-    with pytest.raises(SpecError, match=said) as refused:
+    (tmp_path / "spec.yaml").write_text(f"{SPEC}sft: {{{sft}}}\n")
+    with pytest.raises(SpecError, match=cure if has_gpu else "this machine has none") as refused:
         check(tmp_path / "spec.yaml")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / ".posttrain").exists()

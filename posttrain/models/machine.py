@@ -30,6 +30,20 @@ def check_four_bit() -> None:
         )
 
 
+def check_padding_free() -> None:
+    """Raise `SpecError`, in one line, where the rows of a micro-batch cannot go without padding."""
+    if not has_cuda_gpu():
+        raise SpecError(
+            "sft.padding_free: needs a CUDA GPU with flash attention, and this machine has none; remove it, or use "
+            "sft.packing"
+        )
+    if importlib.util.find_spec("flash_attn") is None:
+        raise SpecError(
+            "sft.padding_free: needs flash attention, which is not installed; install it (pip install flash-attn), or "
+            "use sft.packing"
+        )
+
+
 def this_machine(threads: int, memory_bytes: int) -> Machine:
     """The GPUs of this machine; without any, so many CPU threads and bytes of memory."""
     try:

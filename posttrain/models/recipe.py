@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from posttrain.artifacts import Frozen
-from posttrain.spec.methods import LOW_RANK, Method
+from posttrain.spec.methods import LOW_RANK, PROMPT_LEARNING, Method
 from posttrain.spec.sections.align import AlignSpec
 from posttrain.spec.sections.reward_model import RewardModelSpec
 from posttrain.spec.sections.sft import SFTSpec
@@ -29,13 +29,11 @@ LORA_FACTOR = 20.0
 LARGEST_LORA_RATE = 2e-3
 """A cap of caution, not measured: below a billion parameters twenty times the full rate would be reckless."""
 
-SMALL_ADAPTER_RATES: dict[Method, tuple[float, str]] = {
-    "ia3": (3e-3, "T-Few (arXiv 2205.05638)"),
-    "prefix": (1e-2, "PEFT's examples"),
-    "prompt": (3e-2, "PEFT's examples"),
-    "p-tuning": (1e-3, "PEFT's examples"),
-}
-"""Peak rate and source of the methods that train a few thousand numbers: it hardly depends on the model's size."""
+IA3_RATE = 3e-3
+"""T-Few's (arXiv 2205.05638), whatever the model's size."""
+
+VIRTUAL_TOKEN_RATES: tuple[tuple[float, float], ...] = ((560e6, 3e-2), (3e9, 1e-3))
+"""(parameters, peak rate) of virtual tokens: PEFT's examples for Bloomz, and its comparison of methods on Llama 3.2."""
 
 ALIGN_FACTOR = 1 / 20
 """DPO's rate over SFT's. S3: reinforcement runs 10 to 20 times below SFT; 5e-7 at 7B is also Zephyr's (2310.16944)."""
@@ -240,14 +238,23 @@ def lora_rate(parameters: float) -> float:
     return _rounded(min(full_rate(parameters) * LORA_FACTOR, LARGEST_LORA_RATE))
 
 
+def virtual_token_rate(parameters: float) -> float:
+    """Peak rate of prefix, prompt and P-tuning: log-log between PEFT's two sizes, the same as theirs beyond them."""
+    (small, fast), (large, slow) = VIRTUAL_TOKEN_RATES
+    size = math.log(min(max(parameters, small), large))
+    points = [(math.log(n), math.log(r)) for n, r in ((small, fast), (large, slow))]
+    return _rounded(math.exp(_interpolated(points, size)))
+
+
 def _rate(method: Method, parameters: int) -> tuple[float, str, str]:
     size = human(parameters)
     between = "S3" if parameters >= 7e9 else "this project" if parameters <= TINY_PARAMETERS else "S3 and this project"
     if method == "full":
         return full_rate(parameters), between, f"full-parameter rate for {size} parameters; it falls with size"
-    if method in SMALL_ADAPTER_RATES:
-        rate, source = SMALL_ADAPTER_RATES[method]
-        return rate, source, f"{method} trains a few thousand numbers, at a rate that hardly depends on size"
+    if method == "ia3":
+        return IA3_RATE, "T-Few", "IA3's rate, whatever the size: it trains a few thousand scales"
+    if method in PROMPT_LEARNING:
+        return virtual_token_rate(parameters), "PEFT's examples", f"rate of virtual tokens before {size} parameters"
     reason = f"LoRA rate for {size} parameters: {LORA_FACTOR:g} × the full-parameter {full_rate(parameters):g}"
     capped = full_rate(parameters) * LORA_FACTOR > LARGEST_LORA_RATE
     return lora_rate(parameters), f"QLoRA × {between}", f"{reason}, capped with caution" if capped else reason

@@ -37,6 +37,13 @@ def _virtual_tokens(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             ("sft", "method"),
             f"{found} into the model that DPO would start from; set strategy.align: never, or use method: lora",
         )
+    for name in ("packing", "padding_free"):
+        if getattr(spec.sft, name):
+            yield (
+                ("sft", name),
+                f"found method: {spec.sft.method}, whose virtual tokens go before each row, and rows one behind the "
+                "other have them only once; remove it, or use method: lora",
+            )
     if spec.evaluate.engine == "vllm":
         yield ("evaluate", "engine"), f"{found} into weights for vllm; set evaluate.engine: auto"
 

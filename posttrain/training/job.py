@@ -31,6 +31,7 @@ CODE = (
             "job",
             "muon",
             "order",
+            "packing",
             "rows",
             "trainer",
             "turns",

@@ -5,6 +5,7 @@ Rows of like length share a batch, for less padding. Knows lengths only, never t
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
@@ -36,6 +37,18 @@ def order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> lis
         )
         batches[0], batches[longest] = batches[longest], batches[0]
     return [row for batch in batches for row in batch] + rest
+
+
+def padding_waste(lengths: Sequence[int], batch_size: int, micro_batch_size: int, seed: int, epochs: float) -> float:
+    """Share of the tokens that training computes and that are padding; a micro-batch is as long as its longest row."""
+    computed = useful = 0
+    for epoch in range(math.ceil(epochs)):
+        ordered = [lengths[row] for row in order(lengths, batch_size, seed, epoch)]
+        for start in range(0, len(ordered), micro_batch_size):
+            together = ordered[start : start + micro_batch_size]
+            computed += max(together) * len(together)
+            useful += sum(together)
+    return 1 - useful / computed
 
 
 class LengthGroupedSampler(Sampler[int]):

@@ -34,6 +34,8 @@ class SFTJob(TrainingJob):
     optimizer: Literal["adamw", "muon"] = "adamw"
     neftune_noise_alpha: float | None = None
     assistant_turns: Literal["all", "last"] = "all"
+    packing: bool = False
+    padding_free: bool = False
 
 
 def resolve(
@@ -64,6 +66,8 @@ def resolve(
         early_stopping_patience=spec.early_stopping_patience,
         neftune_noise_alpha=spec.neftune_noise_alpha,
         assistant_turns=spec.assistant_turns,
+        packing=spec.packing,
+        padding_free=spec.padding_free,
         seed=spec.seed,
         **shared(spec, recipe),
     )
@@ -93,40 +97,46 @@ def run(job: SFTJob, progress: Progress = silent) -> TrainResult:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from posttrain.training import adapters, muon, trainer
+    from posttrain.training import adapters, muon, packing, trainer
 
     progress(0, 1, "loading the model")
     trainer.prepare_process(job)
     model, tokenizer, base = trainer.load_policy(job)
+    packing.prepare(job, model)
     progress(0, 1, "tokenising")
     longest = adapters.room(job, model)
     aside = Path(job.partial) / "excluded.jsonl"
     rows, lengths, excluded = dataset(job.train, tokenizer, longest, aside, job.assistant_turns)
-    held_out = validation(job, tokenizer, longest)
+    laid = packing.lay_out(job, rows, lengths, validation(job, tokenizer, longest), longest)
 
     def make() -> Any:
-        settings = trainer.arguments(job, len(lengths), evaluate=held_out is not None)
+        settings = trainer.arguments(laid.job, len(laid.lengths), evaluate=laid.held_out is not None)
         return trainer.resumable(SFTTrainer)(
             model=model,
             args=SFTConfig(
-                **settings, max_length=None, completion_only_loss=True, neftune_noise_alpha=job.neftune_noise_alpha
+                **settings,
+                **laid.settings,
+                max_length=None,
+                completion_only_loss=True,
+                neftune_noise_alpha=job.neftune_noise_alpha,
             ),
-            train_dataset=rows,
-            eval_dataset=held_out,
+            train_dataset=laid.rows,
+            eval_dataset=laid.held_out,
             processing_class=tokenizer,
             peft_config=trainer.adapter_config(job, model),
             optimizers=(muon.of(model, job.learning_rate, job.weight_decay) if job.optimizer == "muon" else None, None),
         )
 
-    return trainer.fit(
-        job,
+    result = trainer.fit(
+        laid.job,
         make,
-        lengths,
+        laid.lengths,
         tokenizer,
         base,
         progress,
-        {"rows_excluded": float(excluded)},
+        {"rows_excluded": float(excluded), "padding_waste": laid.waste},
     )
+    return result.model_copy(update={"rows": len(rows), "recipe": job.recipe})
 
 
 def validation(job: SFTJob, tokenizer: Any, longest: int) -> Any:

@@ -47,7 +47,17 @@ ROWS: list[tuple[str, Row, dict[str, str]]] = [
     (
         "alpaca",
         {"instruction": "p", "input": "", "output": "c", "history": [["a", "b"]]},
-        {"prompt": "User: a\n\nAssistant: b\n\nUser: p"},
+        {"prompt": "User: a\n\nAssistant: b\n\nUser: p", "messages": json.dumps([
+            {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "p"},
+            {"role": "assistant", "content": "c"}], separators=(",", ":"))},
+    ),
+    ("alpaca", {"instruction": "p", "input": "", "output": "c", "history": []}, {}),
+    (
+        "prompt_completion",
+        {"prompt": [*TURNS, {"role": "user", "content": "p"}], "completion": "c"},
+        {"system": "s", "prompt": "User: a\n\nAssistant: b\n\nUser: p", "messages": json.dumps([
+            {"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "p"}, {"role": "assistant", "content": "c"}], separators=(",", ":"))},
     ),
     ("alpaca", {"instruction": "p", "context": "x", "response": "c", "category": "qa"}, {"prompt": "p\nx"}),
     ("text", {"text": "It rained all day. The river rose.\nWe left."}, {"prompt": "It rained all day.",
@@ -163,6 +173,7 @@ def test_a_row_is_recognised_and_converted(format: str, row: Row, expected: dict
     shape = shape_of([row], Named(), plain_text=True)
     assert shape.format == format
     texts = dict(zip(TEXTS[shape.kind], convert(row, shape), strict=True))
+    assert shape.kind == ("messages" if "messages" in expected else KINDS[format])
     if "messages" not in expected:
         texts.pop("messages", None)
     assert texts == {name: expected.get(name, USUAL.get(name)) for name in texts}

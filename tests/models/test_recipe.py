@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_a_recipe_says_which_rate_it_is() -> None:
     assert full.source == "S3"
     assert "LoRA rate for 7B" in lora.reason
     assert "capped" in sft_recipe(SFTSpec(), 4_300_000, 30_000).settings[0].reason
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "rate"),
+    [("ia3", 7e9, 3e-3), ("dora", 7e9, 2e-4), ("qlora", 7e9, 2e-4), ("prompt", 560e6, 3e-2), ("prefix", 70e9, 1e-3),
+     ("p-tuning", (560e6 * 3e9) ** 0.5, (3e-2 * 1e-3) ** 0.5)],
+)  # fmt: skip
+def test_every_method_has_a_rate(method: Any, parameters: float, rate: float) -> None:
+    recipe = sft_recipe(SFTSpec(method=method), int(parameters), 30_000)
+    assert recipe["learning_rate"] == pytest.approx(rate, rel=0.02)
+    assert ("lora_rank" in recipe.values) == (method in ("dora", "qlora"))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,10 @@ def said(tmp_path: Path, sections: str) -> list[str]:
             "sft: {method: p-tuning}\nstrategy: {align: never}\nevaluate: {engine: vllm}",
             "evaluate.engine: found method: p-tuning, whose virtual tokens cannot be merged into weights for vllm",
         ),
+        (
+            "sft: {method: prompt, packing: true}\nstrategy: {align: never}",
+            "sft.packing: found method: prompt, whose virtual tokens go before each row",
+        ),
         ("sft: {method: lisa}", "sft.method: found 'lisa'"),
     ],
 )

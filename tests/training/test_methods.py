@@ -13,9 +13,11 @@ from posttrain.evaluation.perplexity import surprise
 from posttrain.models.load import has_virtual_tokens, load_model, load_tokenizer, saved_in
 from posttrain.models.virtual import VirtualTokens
 from posttrain.prompts import messages
-from posttrain.spec import SFTSpec
-from posttrain.training import sft
+from posttrain.spec import AlignSpec, SFTSpec
+from posttrain.training import dpo, sft
+from posttrain.training.job import Recipe
 from posttrain.training.rows import read
+from tests.training.conftest import rows, write
 
 # PEFT 0.21 and TRL 1.16 still use names that transformers 5.23 has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(gradient_checkpointing|past_key_values).*:FutureWarning")
@@ -34,8 +36,6 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=sorted(WAYS))
 def trained(request: Any, base: ModelRef, data: Any, tmp_path_factory: Any) -> tuple[str, sft.SFTJob, Any]:
     """A product of each way, small and quickly made."""
-    from posttrain.training.job import Recipe
-
     folder = tmp_path_factory.mktemp(request.param)
     recipe = Recipe(learning_rate=1e-2, num_train_epochs=4, batch_size=8, micro_batch_size=8, threads=1)
     job = sft.resolve(base, data(20), data(8), SFTSpec.model_validate(WAYS[request.param]), recipe)
@@ -102,3 +102,24 @@ def test_a_saved_product_stands_alone(trained: Any, base: ModelRef, tmp_path: Pa
     assert not torch.allclose(load_model(base)(ids).logits, model(ids).logits, atol=1e-3)
     room = job.num_virtual_tokens if has_virtual_tokens(again) else 0
     assert context_length(model) == 256 - room
+
+
+@pytest.mark.parametrize("trained", ["dora", "ia3"], indirect=True)
+def test_dpo_starts_from_the_merged_product_and_trains_alike(trained: Any, tmp_path: Path) -> None:
+    import torch
+
+    _, job, result = trained
+    made = [{"id": row["id"], "system": "", "prompt": row["prompt"], "chosen": row["completion"], "rejected": "never"}
+            for row in rows(8)]  # fmt: skip
+    recipe = Recipe(learning_rate=5e-3, num_train_epochs=1, batch_size=4, micro_batch_size=4)
+    spec = SFTSpec.model_validate({"method": job.method})
+    aligning = dpo.resolve(result.model, write(made, tmp_path / "pairs.parquet"), AlignSpec(), spec, recipe)
+
+    aligned = dpo.run(aligning.model_copy(update={"partial": str(tmp_path), "final": str(tmp_path)}))
+
+    ids = torch.arange(5, 15)[None]
+    merged = load_model(ModelRef(base=aligned.model.base, fingerprint=""))
+    assert torch.allclose(merged(ids).logits, load_model(result.model)(ids).logits, atol=1e-4)
+    assert aligned.curve[0].metrics["rewards/margins"] == pytest.approx(0, abs=1e-4), "the reference is the product"
+    assert aligned.recipe["method"] == job.method
+    assert not torch.allclose(load_model(aligned.model)(ids).logits, merged(ids).logits, atol=1e-6)

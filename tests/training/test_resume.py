@@ -85,6 +85,7 @@ def test_killed_and_resumed_is_bit_identical(
         {"method": "full", "neftune_noise_alpha": 5.0, "gradient_checkpointing": True},
         {"method": "full", "early_stopping_patience": 1, "learning_rate": 3e-2, "num_train_epochs": 8},
         {"method": "dora", "lora_rank": 4, "gradient_checkpointing": True},
+        {"method": "lora", "lora_rank": 4, "packing": True, "max_length": 96, "batch_size": 6},
         {"method": "ia3", "neftune_noise_alpha": 5.0},
         {"method": "prefix", "prefix_projection": True, "encoder_hidden_size": 16},
         {"method": "p-tuning", "encoder_hidden_size": 16, "early_stopping_patience": 3, "gradient_checkpointing": True},

@@ -3,7 +3,7 @@
 | format | columns | kind |
 | --- | --- | --- |
 | prompt_completion | prompt, completion, or another of `detect.PAIRS`; texts or lists of turns | prompt_completion |
-| alpaca | instruction, input, output; history, system | prompt_completion |
+| alpaca | instruction, input, output; history, system | prompt_completion; messages with a history |
 | intent_slots | intent, data: [{text, entity}] | prompt_completion, with `{"intent": …, "slots": {entity: text}}` |
 | text | text | prompt_completion: its first sentence, and the rest |
 | messages | messages: [{role, content}] | messages; the last assistant turn is the completion |
@@ -15,8 +15,8 @@
 | unpaired | prompt and completion, or messages; label (kto_tag): true or false | unpaired |
 | rating | prompt, completion; ratings in one column, in several, or one a line with its annotator | rating |
 
-Other JSON values become JSON text; several turns before an answer are flattened into one prompt. Knows nothing of
-files.
+Other JSON values become JSON text; several turns before an answer are flattened into one prompt. Where the assistant
+spoke before the answer, in a history or in a prompt of turns, rows are messages. Knows nothing of files.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 
 from posttrain.data.formats.answers import comparison, correction, preference, ranking, rating, unpaired
-from posttrain.data.formats.prompts import Row, question, single, system_of
+from posttrain.data.formats.prompts import Row, dialogue, question, single, system_of
 from posttrain.data.formats.shape import TEXTS, Shape
 from posttrain.data.formats.turns import ShapeError, answered, as_json, flat, structure, text
 
@@ -21,6 +21,8 @@ def convert(row: Row, shape: Shape) -> tuple[str, ...]:
     """A row as the texts of its kind, in the order of `TEXTS`. Raises `ShapeError`, which names the column."""
     if missing := [name for name in shape.needed if name not in row]:
         raise ShapeError(f"no column {' and '.join(missing)} (found {', '.join(map(str, row)) or 'none'})")
+    if shape.kind == "messages":
+        return _conversation(row, shape)
     return _CONVERTERS[shape.format](row, shape)
 
 
@@ -47,11 +49,8 @@ def convert_all(
 
 def may_be_plain(shape: Shape) -> bool:
     """Whether a row of this shape is done when its prompt and completion are texts."""
-    return shape.format in ("prompt_completion", "alpaca") and shape.columns.keys() <= {
-        "system",
-        "prompt",
-        "completion",
-    }
+    plain = shape.format in ("prompt_completion", "alpaca") and shape.kind == "prompt_completion"
+    return plain and shape.columns.keys() <= {"system", "prompt", "completion"}
 
 
 def _plain(rows: Sequence[Row], shape: Shape, unreadable: Collection[int], texts: list[list[str]]) -> list[int]:
@@ -72,9 +71,12 @@ def _plain(rows: Sequence[Row], shape: Shape, unreadable: Collection[int], texts
 
 
 def _conversation(row: Row, shape: Shape) -> tuple[str, ...]:
-    system, said = question(row, shape)
-    before, completion = answered(said)
-    return system, flat(before), completion, as_json(system, said)
+    if "completion" not in shape.columns:
+        system, said = question(row, shape)
+        before, completion = answered(said)
+        return system, flat(before), completion, as_json(system, said)
+    system, before, completion = dialogue(row, shape)
+    return system, flat(before), completion, as_json(system, [*before, ("assistant", completion)])
 
 
 def _intent_slots(row: Row, shape: Shape) -> tuple[str, ...]:
@@ -110,8 +112,6 @@ _CONVERTERS: dict[str, Callable[[Row, Shape], tuple[str, ...]]] = {
     "correction": correction,
     "rating": rating,
     "unpaired": unpaired,
-    "messages": _conversation,
-    "sharegpt": _conversation,
     "alpaca": single,
     "prompt_completion": single,
     "text": _text,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain.data.formats.shape import KINDS, Named, Shape
-from posttrain.data.formats.turns import is_turns, structure
+from posttrain.data.formats.shape import KINDS, Named, RowKind, Shape
+from posttrain.data.formats.turns import has_answer, is_turns, structure
 
 PAIRS = (
     ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
@@ -49,7 +49,17 @@ def shape_of(rows: Rows, named: Named, plain_text: bool = False) -> Shape:
         if (name in present or part in named.columns) and name not in columns.values():
             columns[part] = name
     ratings = seen.ratings() if format == "rating" else ()
-    return Shape(format, KINDS[format], columns, ratings or (("ratings",) if format == "rating" else ()), named.keep)
+    kind: RowKind = "messages" if KINDS[format] == "prompt_completion" and _has_turns(seen, columns) else KINDS[format]
+    return Shape(format, kind, columns, ratings or (("ratings",) if format == "rating" else ()), named.keep)
+
+
+def _has_turns(seen: _Seen, columns: Mapping[str, str]) -> bool:
+    """Whether the assistant spoke before the answer, in a history or in the prompt: such rows are conversations."""
+    for row in seen.rows:
+        prompt, history = (row.get(columns.get(part, "")) for part in ("prompt", "history"))
+        if structure(history) or has_answer(prompt):
+            return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,16 @@ def _history(value: Any) -> list[Turn]:
 
 def single(row: Row, shape: Shape) -> tuple[str, str, str]:
     """System message, prompt and the one answer."""
-    if "completion" not in shape.columns:
-        system, said = question(row, shape)
-        before, completion = answered(said)
-        return system, flat(before), completion
+    system, before, completion = dialogue(row, shape)
+    return system, flat(before), completion
+
+
+def dialogue(row: Row, shape: Shape) -> tuple[str, list[Turn], str]:
+    """System message, the turns before the last answer, and that answer."""
     system, said = question(row, shape)
+    if "completion" not in shape.columns:
+        return system, *answered(said)
     answer = row.get(shape.columns["completion"])
     if is_turns(answer):
-        before, completion = answered([*said, *without_system(turns(answer))[1]])
-        return system, flat(before), completion
-    return system, flat(said), text(answer)
+        return system, *answered([*said, *without_system(turns(answer))[1]])
+    return system, said, text(answer)

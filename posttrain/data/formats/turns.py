@@ -47,6 +47,13 @@ def is_turns(value: Any) -> bool:
     )
 
 
+def has_answer(value: Any) -> bool:
+    """Whether the value is a list of turns in which the assistant speaks."""
+    said = structure(value) if is_turns(value) else []
+    roles = [turn.get("role") or turn.get("from") for turn in said]
+    return any(_ROLES.get(role, role) == "assistant" for role in roles if isinstance(role, str))
+
+
 def structure(value: Any) -> Any:
     """The list or object that a text holds as JSON, for CSV has only texts; any other value as it is."""
     if isinstance(value, str) and value[:1] in ("[", "{"):

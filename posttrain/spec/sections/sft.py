@@ -37,6 +37,17 @@ class SFTSpec(Frozen):
     )
     max_length: int = setting(512, "Tokens of prompt and completion together; longer rows are reported.", ge=8)
     warmup_ratio: float | None = setting(None, "Share of updates that warm up; empty: recipe.", source="S2", ge=0, lt=1)
+    packing: bool = setting(
+        False,
+        "Put rows one behind the other up to max_length, kept apart, instead of padding them; refused for models that "
+        "do not keep them apart.",
+        source="TRL",
+    )
+    padding_free: bool = setting(
+        False,
+        "Put the rows of a micro-batch one behind the other; needs a CUDA GPU with flash attention.",
+        source="TRL",
+    )
     assistant_turns: Literal["all", "last"] = setting(
         "all", "Which of the assistant's turns in a conversation are learnt; the others are only read.", source="TRL"
     )
