@@ -193,6 +193,29 @@ def compare(
     compare_two(run_a, run_b, html, json)
 
 
+@app.command(epilog="Example: posttrain export voice-assistant@champion --to exported/voice-assistant")
+@guarded
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@ALIAS]", help="A registered model; its champion, or another alias or version."),
+    ],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it: a new folder.", show_default=False)],
+    format: Annotated[str, typer.Option(help="merged, int8, int4 (weights only, by torchao) or gguf.")] = "merged",
+    spec: Annotated[
+        Path | None,
+        typer.Option(metavar="SPEC", help="Ask this spec's release gates of what is written.", show_default=False),
+    ] = None,
+) -> None:
+    """Write a registered version as safetensors that others can load, checked to be what was evaluated.
+
+    With fewer bits, it is measured on the test rows first; what the gates refuse is not written.
+    """
+    from flows.export_command import export_model
+
+    export_model(model, to, format, spec)
+
+
 rows_app = typer.Typer(name="rows", help="What became of every row, and people's say in it.", no_args_is_help=True)
 app.add_typer(rows_app)
 By = Annotated[str | None, typer.Option(help="Who says so; else your user name.", show_default=False)]

@@ -78,6 +78,17 @@ def walk_through(checked: Checked) -> Walk:
     return walk
 
 
+def curated(checked: Checked) -> CurateResult | None:
+    """What curation chose, if it has run on the data as they are."""
+    data = Preparation.of(checked, LookOnly(checked.workspace.root))
+    try:
+        if distilled := data.distill():
+            data = data.with_rows(distilled.result.rows)
+        return data.curate(data.validate().result).result
+    except NotDone:
+        return None
+
+
 def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
     """The flow of `flows/retrain.py`, stage by stage, as far as its results exist."""
     spec, base = checked.loaded.spec, checked.base

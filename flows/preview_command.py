@@ -16,8 +16,6 @@ from posttrain import preflight
 from posttrain.errors import SpecError
 
 if TYPE_CHECKING:
-    from posttrain.data.curate import CurateResult
-    from posttrain.preflight import Checked
     from posttrain.preview import Preview, Taught
 
 TRAINED, READ = "bold green", "dim"
@@ -29,6 +27,7 @@ def show_preview(path: Path, stage: str, number: int, key: str | None) -> None:
     """Print one row of the spec at `path` as its `stage` is taught it. Raises: UserError."""
     settle_environment()
     checked = preflight.check(path)
+    from flows.plan_walk import curated
     from posttrain import preview
     from posttrain.models.load import load_tokenizer
 
@@ -36,25 +35,11 @@ def show_preview(path: Path, stage: str, number: int, key: str | None) -> None:
     wanted = next((each for each in stages if each == stage), None)
     if wanted is None:
         raise SpecError(f"posttrain preview: found --stage {stage}, expected one of {', '.join(stages)}")
-    spec, curated = checked.loaded.spec, curated_rows(checked)
-    row = preview.chosen_row(spec, checked.loaded.root, curated, wanted, number, key)
+    spec, rows = checked.loaded.spec, curated(checked)
+    row = preview.chosen_row(spec, checked.loaded.root, rows, wanted, number, key)
     longest = spec.sft.max_length if wanted == "sft" else spec.align.max_length
-    turns, tokenizer = checked.loaded.spec.sft.assistant_turns, load_tokenizer(checked.base)
-    show(make_console(), preview.preview(row, wanted, tokenizer, longest, curated is not None, turns))
-
-
-def curated_rows(checked: Checked) -> CurateResult | None:
-    """What curation chose, if it has run on the data as they are; nothing is run."""
-    from flows.plan_walk import LookOnly, NotDone
-    from posttrain.preparation import Preparation
-
-    data = Preparation.of(checked, LookOnly(checked.workspace.root))
-    try:
-        if distilled := data.distill():
-            data = data.with_rows(distilled.result.rows)
-        return data.curate(data.validate().result).result
-    except NotDone:
-        return None
+    turns, tokenizer = spec.sft.assistant_turns, load_tokenizer(checked.base)
+    show(make_console(), preview.preview(row, wanted, tokenizer, longest, rows is not None, turns))
 
 
 def show(console: Console, found: Preview) -> None:

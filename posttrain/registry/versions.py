@@ -1,7 +1,8 @@
 """Model versions: register one with its lineage, find one again, and the champion among them.
 
 A version holds merged safetensors weights (beside them virtual tokens, which cannot be merged), tokenizer, the task's
-instruction and the code that asks, so that
+instruction and the code that asks. The copy is loaded again when it is made and has to answer as base and adapter do,
+which were evaluated (`models.export`), so that
 
     mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])
 
@@ -101,6 +102,8 @@ def register(
 ) -> Registered:
     """Log the model, merged, with signature, lineage and metrics, and make a version of it under `name`.
 
+    Raises: `ModelError` when the merged copy does not answer as the model does.
+
     The same model asked the same way gives the version that exists; its kept scores are renewed when the data
     they come from changed. Needs `tracking.connect`; `run_id` is the run that the version belongs to.
     """
@@ -120,7 +123,7 @@ def register(
         **{f"posttrain.dataset.{use}": ref.fingerprint for use, ref in datasets.items() if ref},
         **tracking.code_version(),
     }
-    model_id = _log_model(model, name, asking, run_id, lineage, example)
+    model_id, lineage["posttrain.weights"] = _log_model(model, name, asking, run_id, lineage, example)
     lineage["posttrain.model_id"] = model_id  # MLflow's SQL registry does not give it back
     _make_name(name)
     made = talker.create_model_version(
@@ -173,11 +176,14 @@ def champion(name: str) -> Champion | None:
     )
 
 
-def _log_model(model: ModelRef, name: str, asking: Asking, run_id: str, tags: Mapping[str, str], example: str) -> str:
-    """Merge, save and log the weights with the code that asks; returns the logged model's id."""
+def _log_model(
+    model: ModelRef, name: str, asking: Asking, run_id: str, tags: Mapping[str, str], example: str
+) -> tuple[str, str]:
+    """Merge, save and log the weights with the code that asks; returns the logged model's id, and what they are."""
     import mlflow
 
-    from posttrain.models.load import load_model, load_tokenizer, quiet
+    from posttrain.models.export import save_merged, weights_digest
+    from posttrain.models.load import quiet
 
     talker = tracking.client()
     experiment_id = talker.get_run(run_id).info.experiment_id
@@ -186,8 +192,8 @@ def _log_model(model: ModelRef, name: str, asking: Asking, run_id: str, tags: Ma
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         weights = Path(folder) / WEIGHTS
-        load_model(model, device="cpu", merge=True).save_pretrained(weights)
-        load_tokenizer(model).save_pretrained(weights)
+        save_merged(model, weights)
+        found = weights_digest(weights)
         mlflow.pyfunc.log_model(
             name=safe,
             model_id=logged.model_id,
@@ -197,7 +203,7 @@ def _log_model(model: ModelRef, name: str, asking: Asking, run_id: str, tags: Ma
             input_example=[example],
             pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in REQUIREMENTS],
         )
-    return str(logged.model_id)
+    return str(logged.model_id), found
 
 
 def _find(name: str, identity: str) -> ModelVersion | None:
