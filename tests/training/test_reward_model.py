@@ -19,8 +19,10 @@ from posttrain.evaluation.judge_reward import prefers
 from posttrain.evaluation.scores import Score
 from posttrain.spec import RewardModelSpec, RewardTerm, SFTSpec
 from posttrain.training import reward_model
+from posttrain.training.held_out import judge, split
 from posttrain.training.job import Recipe
-from posttrain.training.reward_model import RewardModelResult, check_size, judge, split
+from posttrain.training.recalibrate import ReviewedPair, recalibrate
+from posttrain.training.reward_model import RewardModelResult, check_size
 from posttrain.training.rewards import functions
 from posttrain.training.rows import read
 
@@ -189,3 +191,25 @@ def test_it_must_not_be_larger_than_the_policy(base: ModelRef, tmp_path: Path) -
     with pytest.raises(ModelError, match=r"more than the policy's .*allow_larger: true"):
         check_size(larger, base, allow_larger=False)
     assert "(S3)" in check_size(larger, base, allow_larger=True)
+
+
+def test_review_says_when_it_may_no_longer_be_asked(trained: RewardModelResult) -> None:
+    """People agree with it on the pairs that it knows the kind of, until they say the opposite of each."""
+    known = trained.reward_model
+    pairs = [
+        ReviewedPair(prompt=row["prompt"], first=row["chosen"], second=row["rejected"], better="first")
+        for row in read(trained.scores)
+    ]
+
+    agreed = recalibrate(known, pairs)
+    contrary = recalibrate(known, [pair.model_copy(update={"better": "second"}) for pair in pairs])
+
+    assert (agreed.accuracy.value, agreed.reward_model.passed) == (1, True)
+    assert agreed.refit.loss_after <= agreed.refit.loss_before
+    assert (contrary.accuracy.value, contrary.reward_model.passed) == (0, False)
+    assert contrary.refit.offset < 0, "it overrates the first answers"
+    assert known.probability(1, 0) > 0.5 > contrary.reward_model.probability(1, 0)
+    with pytest.raises(ModelError, match="refused by its gate"):
+        functions([RewardTerm(name="preference", weight=1)], "text", contrary.reward_model)
+    with pytest.raises(DataError, match="found none"):
+        recalibrate(known, [])
