@@ -264,6 +264,7 @@ def watching(
 ) -> WatchRollouts:
     """The guards; where the reward is not the task's verifier alone, that verifier on validation prompts is the
     independent measure. `actor` samples (`ppo.actor`)."""
+    from posttrain.training.guards.finding import HeldOut
     from posttrain.training.guards.rollouts import WatchRollouts
     from posttrain.training.guards.watch import Guards
     from posttrain.training.ppo.rollout import draw
@@ -278,10 +279,13 @@ def watching(
     columns = {name: [one.columns[name] for one in held_out] for name in held_out[0].columns}
     prompts, ids = [one.text for one in held_out], [one.ids for one in held_out]
 
-    def measure() -> list[float]:
+    def measure() -> HeldOut:
         # Always under the same numbers, so that luck is the same each time.
         found = draw(actor, tokenizer, ids, 0, settings_of(job).sampling, 8 * job.micro_batch_size, silent)
-        return verifier(prompts, [one.text for one in found], **columns)
+        texts = [one.text for one in found]
+        # As the reward is when all its signals have joined, and without what the way from the reference costs.
+        proxy, _ = signals.score(prompts, texts, job.updates, **columns, kl=[0.0] * len(texts))
+        return HeldOut(proxy=tuple(proxy), independent=tuple(verifier(prompts, texts, **columns)))
 
     watch.measure = measure
     return watch

@@ -22,8 +22,8 @@ class InstabilitySpec(Frozen):
     noise: float = setting(6.0, "And by this many standard errors of a window's median.", gt=0)
     gradient_growth: float = setting(10.0, "Gradient norms before clipping, as a multiple of those at the start.", gt=1)
     max_kl: float = setting(
-        0.5,
-        "Nats a token between policy and reference; sampled text is then e^0.5 times likelier a token than before.",
+        1.0,
+        "Nats a token between policy and reference: what is said is then e times likelier, token by token.",
         gt=0,
     )
 
