@@ -126,7 +126,7 @@ def check_size(model: ModelRef, policy: ModelRef, allow_larger: bool) -> str:
 
 
 def resolve(policy: ModelRef, pairs: DatasetRef, spec: RewardModelSpec, sft: SFTSpec, recipe: Recipe) -> RewardModelJob:
-    """The job that the spec asks for; adapters as in SFT; folders still empty. Raises: `ModelError` for no such model."""
+    """The job that the spec asks for; adapters as in SFT; folders still empty. Raises: `ModelError`: no such model."""
     from posttrain.training.recipes import reward_model_method
 
     batch = spec.batch_size or recipe.batch_size

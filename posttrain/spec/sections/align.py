@@ -22,8 +22,8 @@ class AlignSpec(Frozen):
     method: Method = setting(
         "dpo",
         "dpo stands in for PPO where hardware or time is short; ipo does not overfit pairs that are always won; kto "
-        "takes single answers, good or bad; orpo needs no reference and no SFT before it. ppo, grpo and rloo learn from "
-        "rewards (align.online).",
+        "takes single answers, good or bad; orpo needs no reference and no SFT before it. ppo, grpo and rloo learn "
+        "from rewards (align.online).",
         source="S3; arXiv 2305.18290, 2310.12036, 2402.01306, 2403.07691, 1707.06347, 2402.03300, 2402.14740",
     )
     beta: float = setting(
@@ -88,6 +88,11 @@ class AlignSpec(Frozen):
     def is_online(self) -> bool:
         """Whether the method learns from rewards."""
         return self.method in ONLINE
+
+    @property
+    def stage(self) -> str:
+        """The name of the training stage: dpo for all that learn from pairs, else the method's."""
+        return self.method if self.is_online else "dpo"
 
     @model_validator(mode="after")
     def _of_the_method(self) -> AlignSpec:
