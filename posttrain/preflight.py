@@ -53,7 +53,7 @@ def _notes(loaded: LoadedSpec) -> Iterator[str]:
 
 
 def _check_measuring(loaded: LoadedSpec) -> None:
-    """Files and packages that measuring needs: what is amiss there is not to be found after an hour of training."""
+    """What measuring and ranking need, files and packages: a fault is not to be found after an hour of training."""
     measured = loaded.spec.evaluate
     held = measured.constrained != "never"
     if measured.metrics or measured.safety or measured.judge or measured.harness or held:
@@ -62,6 +62,10 @@ def _check_measuring(loaded: LoadedSpec) -> None:
 
         scoring = scoring_of(loaded.spec, loaded.root)
         settled(measured.constrained, scoring.kind, scoring.json_schema)
+    if loaded.spec.align.ranker_model:
+        from posttrain.training.pairs import ranker_of
+
+        ranker_of(loaded.spec.align, loaded.root)
 
 
 def workspace_of(loaded: LoadedSpec) -> Workspace:

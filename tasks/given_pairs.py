@@ -14,9 +14,17 @@ from tasks.run import Run
 
 @task(name="pairs", task_run_name="given-pairs", **STAGE)
 def take_pairs(run: Run, preference: DatasetRef) -> PairsResult:
-    """The pairs of `data.preference`, after curation."""
-    with run.stage("given-pairs") as stage:
-        result = given_pairs(preference)
-        stage.note(f"{result.kept:,} pairs of data.preference")
+    """What `data.preference` says after curation, as pairs."""
+    spec = run.spec
+    with run.stage("pairs") as stage:
+        done = given_pairs(preference, spec.align, spec.task.kind, run.workspace, stage.progress)
+        result = done.result
+        stage.finish(
+            done,
+            f"{result.kept:,} of data.preference",
+            params=spec.align.model_dump(),
+            metrics=show.pair_metrics(result),
+            datasets={"pairs": result.pairs},
+        )
     show.artifact("given-pairs", "Preference pairs that people gave", show.pairs(result))
     return result

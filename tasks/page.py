@@ -6,6 +6,7 @@ Reads what the run holds; decides nothing and draws nothing.
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 from posttrain import registry, report, tracking
 from posttrain.artifacts import DatasetRef
@@ -15,6 +16,7 @@ from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.outcome import Outcome
 from posttrain.registry import Incumbent, Promotion
+from posttrain.spec.sections.align import ONLINE, Method
 from posttrain.strategy.curve import SHARES
 from posttrain.training.result import TrainResult
 from tasks.baseline import Baseline
@@ -25,10 +27,11 @@ SCORES = {
     "baseline-zero-shot": "Base, zero-shot",
     "baseline-few-shot": "Base, few-shot",
     "after-sft": "SFT",
-    "after-dpo": "DPO",
     "test": "Test",
 }
 """Label of a measuring stage → the name that readers know."""
+ALIGNED = tuple(method.upper() for method in get_args(Method))
+"""Names of models after preference optimisation: its method's."""
 CURVE_PARTS = tuple(f"after-sft-{share}" for share in SHARES)
 """Measured for the learning curve only: no model that could be released."""
 
@@ -59,6 +62,8 @@ def page(
         },
         decisions=outcome.decisions,
         verdicts=outcome.verdicts,
+        aligner=spec.align.method.upper(),
+        preference=_preference(run),
         rules=tuple(report.RuleRow.model_validate(rule) for rule in validated.rules),
         funnel=tuple(report.FunnelRow.model_validate(step) for step in rows.funnel),
         other_funnels={
@@ -86,20 +91,26 @@ def page(
 def measured_models(run: Run) -> dict[str, Scores]:
     """Every measured model under the name that readers know, in the order of measuring."""
     return {
-        SCORES.get(label, label.replace("baseline-", "Base, ")): done.result
+        _name(run, label): done.result
         for label, done in run.stages.items()
         if isinstance(done.result, Scores) and label not in CURVE_PARTS
     }
 
 
+def _name(run: Run, label: str) -> str:
+    if label == f"after-{run.spec.align.stage}":
+        return run.spec.align.method.upper()
+    return SCORES.get(label, label.replace("baseline-", "Base, "))
+
+
 def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
     trained: dict[str, TrainResult] = {
-        label: run.stages[label].result for label in ("sft", "dpo") if label in run.stages
+        label: run.stages[label].result for label in ("sft", "dpo", *ONLINE) if label in run.stages
     }
     return tuple(
         report.TrainingCurve.model_validate(
             {
-                "label": label.upper(),
+                "label": str(result.recipe.get("objective", label)).upper(),
                 "points": result.curve,
                 "recipe": result.recipe,
                 "guards": [f"{one} ({one.severity.replace('_', ' ')})" for one in result.guards],
@@ -110,10 +121,31 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
     )
 
 
+def _preference(run: Run) -> str:
+    """What the pairs were, if any were made."""
+    made = run.stages.get("pairs")
+    if made:
+        return f"Method {run.spec.align.method}. {made.result.words}"
+    learnt = run.stages.get(run.spec.align.stage) if run.spec.align.is_online else None
+    if learnt is None:
+        return ""
+    result: TrainResult = learnt.result
+    first, last = (point.metrics for point in (result.curve[0], result.curve[-1]))
+    rewards = ", ".join(
+        f"{name.split('/')[1]} {first[name]:.3f} → {last[name]:.3f}"
+        for name in first
+        if name.startswith("rewards/") and name.endswith("/mean")
+    )
+    return (
+        f"Method {run.spec.align.method}: {len(result.curve)} updates; mean rewards {rewards}; "
+        f"KL to the model before {last.get('objective/kl', 0.0):.2f} nats a completion."
+    )
+
+
 def changes(
     measured: dict[str, Scores], baseline: Baseline, candidate: Candidate | None, champion: Incumbent | None
 ) -> tuple[report.Changes, ...]:
-    """From the better prompt to the model that goes on, from SFT to DPO, and from the champion to this run.
+    """From the better prompt to the model that goes on, from SFT to alignment, and from the champion to this run.
 
     `measured` is what `measured_models` found. Without a model that goes on, the last measured one takes its place, and
     without any trained one the two ways of prompting are compared.
@@ -124,7 +156,7 @@ def changes(
         after = _label(compared, candidate.scores)
     trained = [label for label in compared if not label.startswith("Base")]
     pairs = [(before, after)] if trained else [(label, before) for label in compared if label != before]
-    pairs += [("SFT", "DPO")] if {"SFT", "DPO"} <= set(compared) else []
+    pairs += [("SFT", label) for label in compared if label in ALIGNED and "SFT" in compared]
     found = [report.compare_outputs(one, compared[one], two, compared[two]) for one, two in pairs]
     if champion is not None and champion.scores is not None and "Test" in measured:
         name = f"Champion, version {champion.version}"

@@ -10,6 +10,7 @@ from posttrain.artifacts import ModelRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.slices import slices_of
 from posttrain.training.pairs import make_pairs as make
+from posttrain.training.pairs import ranker_of
 from posttrain.training.recipes import thread_count
 from posttrain.training.result import PairsResult
 from tasks import show
@@ -19,9 +20,10 @@ from tasks.run import Run
 
 @task(name="pairs", task_run_name="pairs", **DEVICE_STAGE)
 def make_pairs(run: Run, policy: ModelRef, rows: CurateResult, lagging: Sequence[str] = ()) -> PairsResult:
-    """Let the policy answer training prompts several times; the verifier's best and worst answers make the pairs.
+    """Let the policy answer training prompts several times; the best and the worst answers make the pairs.
 
-    Half of the prompts come from the slices that are `lagging`.
+    The task's verifier or `align.ranker_model` tells which these are. Half of the prompts come from the slices that are
+    `lagging`.
     """
     spec = run.spec
     with run.stage("pairs") as stage:
@@ -35,13 +37,14 @@ def make_pairs(run: Run, policy: ModelRef, rows: CurateResult, lagging: Sequence
             max_new_tokens=spec.evaluate.max_new_tokens,
             threads=thread_count(spec.resources.threads),
             slices=[part for part in slices_of(spec.evaluate) if part.name in lagging],
+            ranker=ranker_of(spec.align, run.root),
         )
         result = done.result
         stage.finish(
             done,
             f"{result.kept:,} pairs of {result.prompts:,} prompts × {result.samples} samples",
             params=spec.align.model_dump(),
-            metrics={"kept": result.kept, "mean_reward": result.mean_reward, "mean_margin": result.mean_margin},
+            metrics=show.pair_metrics(result),
             datasets={"pairs": result.pairs},
         )
     show.artifact("pairs", "On-policy preference pairs", show.pairs(result))

@@ -14,7 +14,6 @@ from prefect.artifacts import create_markdown_artifact
 from posttrain.data.rows import shorten
 from posttrain.report import FunnelRow, RuleRow
 from posttrain.report import funnel as drawing
-from posttrain.strategy import MEANING
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from posttrain.gates import Check, Verdict
     from posttrain.strategy import Decision
     from posttrain.training.result import PairsResult, TrainResult
+    from posttrain.training.rewards import Addition
 
 
 def artifact(key: str, description: str, markdown: str) -> None:
@@ -163,7 +163,7 @@ def decision(made: Decision) -> str:
     reasons = "\n".join(f"- {reason}" for reason in made.reasons)
     turns = [(turn.question, turn.answer, "; ".join(turn.because)) for turn in made.path]
     others = [(other.action, other.why_not, _cost(other.minutes, other.money)) for other in made.alternatives]
-    parts = [f"**{MEANING[made.action]}** {_cost(made.minutes, made.money)}", reasons]
+    parts = [f"**{made.meaning}** {_cost(made.minutes, made.money)}", reasons]
     if turns:
         parts += ["### The way through the flowchart", table(("question", "answer", "because"), turns)]
     if others:
@@ -209,10 +209,21 @@ def guards_count(result: TrainResult) -> dict[str, float]:
 
 
 def pairs(result: PairsResult) -> str:
-    """How many pairs the policy made, and how far apart their halves are."""
-    left_out = {"pairs"}
+    """How many pairs there are, how far apart their halves are, and what was set aside by which rule."""
+    left_out = {"pairs", "set_aside", "dropped"}
     values = result.model_dump(exclude=left_out)
-    return table(("figure", "value"), [(key.replace("_", " "), value) for key, value in values.items()])
+    figures = table(("figure", "value"), [(key.replace("_", " "), value) for key, value in values.items()])
+    dropped = table(("rule", "pairs set aside"), result.dropped.items()) if result.dropped else "No pair was set aside."
+    return f"{result.words}\n\n{figures}\n\n{dropped}\n\nPairs set aside: `{result.set_aside.uri}`"
+
+
+def pair_metrics(result: PairsResult) -> dict[str, float | None]:
+    """The figures of pairs for MLflow; of each rule how many pairs it set aside."""
+    lengths = ("chosen_characters", "rejected_characters", "chosen_longer")
+    wanted = ("kept", "mean_reward", "mean_margin", *lengths, "overlap")
+    return {name: getattr(result, name) for name in wanted} | {
+        f"dropped/{rule}": count for rule, count in result.dropped.items()
+    }
 
 
 def in_words(measured: Scores) -> str:
@@ -222,6 +233,20 @@ def in_words(measured: Scores) -> str:
         for name, score in measured.metrics.items()
         if name != "wrapper_consistency"
     )
+
+
+def rewards(result: TrainResult, joined: Sequence[Addition]) -> str:
+    """What training took, and whether signals that joined later hurt those before them."""
+    told = [(one.added, one.signal, one.outcome, one.reason) for one in joined]
+    parts = [table(("joined", "signal before it", "outcome", "reason"), told)] if told else []
+    return "\n\n".join([training(result), *parts])
+
+
+def rewarded(result: TrainResult) -> str:
+    """How far learning from rewards went, on one line."""
+    first, last = (point.metrics for point in (result.curve[0], result.curve[-1]))
+    kl = last.get("objective/kl", float("nan"))
+    return f"{len(result.curve):,} updates, reward {first['reward']:.3f} → {last['reward']:.3f}, KL {kl:.2f} nats"
 
 
 def loss(result: TrainResult) -> str:

@@ -18,6 +18,7 @@ from posttrain.data import formats
 from posttrain.data.engine import Engine, Local
 from posttrain.data.files import Batch, Chunk, Fault, chunks, origins
 from posttrain.data.formats import TEXTS, RowKind, Shape
+from posttrain.data.formats.ranked_rows import by_pair
 from posttrain.data.formats.rating_lines import by_answer
 from posttrain.data.rows import Row
 from posttrain.data.sources import PLAIN_TEXT, Reading, kind_of, reading
@@ -92,7 +93,8 @@ def parse(block: Block) -> pl.DataFrame:
     for at in unreadable | wrong.keys():
         texts["prompt"][at] = faults[at].raw or parsed.raw(at)
     kept = {name: [formats.text(row.get(name)) for row in parsed.rows] for name in block.shape.keep}
-    return _frame(block, parsed.numbers, {**texts, **kept}, faults)
+    frame = _frame(block, parsed.numbers, {**texts, **kept}, faults)
+    return by_pair(frame, row_id) if block.shape.format == "ranking" else frame
 
 
 def _columnar(block: Block, content: Batch) -> pl.DataFrame | None:

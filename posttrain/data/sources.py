@@ -23,7 +23,7 @@ PLAIN_TEXT = ("general", "general_held_out")
 """Splits whose rows may be nothing but text."""
 
 _KEYS = {"data": "prompt", "intent": "completion", "text": "completion", "input": "", "history": "", "tools": "",
-         "output_1": "", "output_2": "", "preference": ""}  # fmt: skip
+         "output_1": "", "output_2": "", "preference": "", "answers": "", "ranks": "", "correction": ""}  # fmt: skip
 _NAMED = ("prompt", "completion", "system", "messages", "chosen", "rejected", "label", "annotator")
 _SPELLED_OUT = ("prompt_completion", "preference", "unpaired", "rating")
 """Formats whose columns may have other names than the format's own."""

@@ -112,6 +112,10 @@ class Load:
     align_micro_batch_size: int = 1
     lora_rank: int = 64
     lora_targets: str = "attention"
+    online: str = ""
+    """ppo, grpo or rloo, where rewards are learnt from and no pairs."""
+    episodes: int = 0
+    passes: int = 1
 
     @classmethod
     def of(cls, spec: PipelineSpec, sft: Recipe, dpo: Recipe, rows: int, test_rows: int, bytes_a_row: float) -> Load:
@@ -134,6 +138,9 @@ class Load:
             align_micro_batch_size=int(dpo["micro_batch_size"]),
             lora_rank=spec.sft.lora_rank,
             lora_targets=spec.sft.lora_targets,
+            online=spec.align.method if spec.align.is_online else "",
+            episodes=spec.align.online.total_episodes,
+            passes=spec.align.online.ppo_epochs if spec.align.method == "ppo" else 1,
         )
 
 
@@ -301,12 +308,25 @@ def _align_stages(shape: Shape, machine: Machine, load: Load, row: float) -> tup
         + training_memory(shape, load.method, 2 * load.align_micro_batch_size, row, load.lora_rank, load.lora_targets)
         + (4 * shape.parameters if load.method == "full" else 0)
     )
+    if load.online:
+        return (
+            _online(shape, machine, load, row, memory),
+            _evaluation(shape, machine, load, row, "evaluate aligned", load.validation_rows),
+        )
     pairs = f"{load.align_samples} answers to {load.align_prompts:,} prompts"
     return (
         StageEstimate("pairs", SECONDS_TO_START + sampling, _generation_memory(shape, load, row), pairs),
         StageEstimate("dpo", SECONDS_TO_START + step, memory, f"at most {load.align_prompts:,} pairs, once"),
         _evaluation(shape, machine, load, row, "evaluate aligned", load.validation_rows),
     )
+
+
+def _online(shape: Shape, machine: Machine, load: Load, row: float, memory: int) -> StageEstimate:
+    """Sampling, a forward pass of policy and reference each (a third of a step), and the passes of training."""
+    sampling = generation_seconds(shape, load.episodes, load.evaluation_batch, row / 2, row / 2, machine)
+    step = training_seconds(shape, load.method, load.episodes * row, machine)
+    why = f"{load.episodes:,} answers, sampled, rewarded and trained on {load.passes} times"
+    return StageEstimate(load.online, SECONDS_TO_START + sampling + step * (load.passes + 2 / 3), memory, why)
 
 
 def _evaluation(shape: Shape, machine: Machine, load: Load, row: float, name: str, rows: int) -> StageEstimate:

@@ -6,11 +6,12 @@ Pure: numbers in, numbers out. Knows no hardware but the largest micro-batch it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from posttrain.artifacts import Frozen
 from posttrain.spec.sections.align import AlignSpec
+from posttrain.spec.sections.reward_model import RewardModelSpec
 from posttrain.spec.sections.sft import SFTSpec
 
 Method = Literal["full", "lora"]
@@ -31,6 +32,9 @@ LARGEST_LORA_RATE = 2e-3
 
 ALIGN_FACTOR = 1 / 20
 """DPO's rate over SFT's. S3: reinforcement runs 10 to 20 times below SFT; 5e-7 at 7B is also Zephyr's (2310.16944)."""
+
+ONLINE_FACTOR = 1 / 10
+"""The rate of reinforcement over SFT's, the upper end of S3's 10 to 20 times below: 1e-6 at 7B, as S3 has it."""
 
 EPOCHS: tuple[tuple[float, float], ...] = ((500, 10), (20_000, 5), (50_000, 4), (100_000, 3), (200_000, 2))
 """(rows, epochs): S2 gives 4–5 at 20k to 50k, 2–3 at 100k and "more" at a few hundred, read as ten."""
@@ -93,7 +97,12 @@ def align_recipe(
     sft_rate: float | None = None,
     largest_micro_batch: int | None = None,
 ) -> Recipe:
-    """The values of a DPO after SFT by `method` on `pairs`; `sft_rate` is the rate that SFT really used, if it ran."""
+    """The values of a DPO after SFT by `method` on `pairs`; `sft_rate` is the rate that SFT really used, if it ran.
+
+    Those of PPO, GRPO or RLOO on as many prompts where the spec names one of them.
+    """
+    if spec.is_online:
+        return _online_recipe(spec, method, parameters, pairs, sft_rate, largest_micro_batch)
     base = sft_rate if sft_rate is not None else _rate(method, parameters)[0]
     suggested = _rounded(base * ALIGN_FACTOR)
     why = f"a twentieth of SFT's {base:g}: preference training drifts at SFT's rate"
@@ -103,6 +112,106 @@ def align_recipe(
     warmup = Setting(name="warmup_ratio", value=0.1, source="Zephyr", reason="DPO's first updates are its largest")
     micro = _micro_batch(None, int(batch.value), largest_micro_batch)
     return Recipe(settings=(rate, _align_epochs(spec), warmup, batch, *micro, _beta(spec)))
+
+
+def _online_recipe(
+    spec: AlignSpec, method: Method, parameters: int, prompts: int, sft_rate: float | None, largest: int | None
+) -> Recipe:
+    """The values of learning from rewards: S3's, with a rate that follows SFT's."""
+    online, ppo = spec.online, spec.method == "ppo"
+    base = sft_rate if sft_rate is not None else _rate(method, parameters)[0]
+    why = f"a tenth of SFT's {base:g}; 1e-6 at 7B with every weight"
+    rate = _choose(
+        "learning_rate", spec.learning_rate, _rounded(base * ONLINE_FACTOR), "S3", why, warn=_online_rate_warning
+    )
+    size = online.mini_batch_size if ppo else online.rollout_batch_size
+    reason = "completions to an optimizer step" if ppo else "a rollout is one step, so that it is on-policy"
+    batch = Setting(name="batch_size", value=size, source="S3" if ppo else "this project", reason=reason)
+    warmup = Setting(
+        name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start"
+    )
+    updates = max(1, online.total_episodes // online.rollout_batch_size)
+    passes = Setting(
+        name="num_train_epochs",
+        value=round(online.total_episodes / max(prompts, 1), 2),
+        source="arithmetic",
+        reason=f"{online.total_episodes:,} completions of {prompts:,} prompts, {updates:,} updates",
+    )
+    return Recipe(settings=(rate, passes, warmup, batch, *_micro_batch(None, size, largest), *_of_online(spec)))
+
+
+def _of_online(spec: AlignSpec) -> Iterator[Setting]:
+    """What decides how far an update goes and how closely the policy is held."""
+    online, given = spec.online, spec.online.model_fields_set
+    schedule = ", ".join(f"{share:.0%}: {value:g}" for share, value in online.kl_schedule)
+    coefficients = (
+        [value for _, value in online.kl_schedule] if online.kl_controller == "schedule" else [online.kl_coef]
+    )
+    if spec.method == "ppo":
+        yield _as_given("ppo_epochs", online.ppo_epochs, 4, "passes over a rollout", given)
+        yield _as_given("value_clip_range", online.value_clip_range, 0.2, "the critic's step", given)
+    else:
+        coefficients = [online.kl_coef]
+        yield Setting(
+            name="samples", value=spec.samples, source="S1", reason="answers to a prompt, judged by each other"
+        )
+    yield _as_given("clip_range", online.clip_range, 0.2, "the policy's step", given)
+    if spec.method == "ppo" and online.kl_controller == "schedule":
+        kl = Setting(name="kl_schedule", value=schedule, source="S3", reason="share of the updates: KL coefficient")
+    else:
+        kl = Setting(
+            name="kl_coef", value=online.kl_coef, source="S3", reason=f"KL coefficient, {online.kl_controller}"
+        )
+    yield kl.model_copy(update={"warning": _kl_warning(coefficients), "overridden": kl.name in given})
+    for name, usual, reason in (
+        ("max_grad_norm", 0.5, "gradients are clipped to it"),
+        ("temperature", 0.7, "of sampling"),
+        ("top_p", 0.9, "of sampling"),
+        ("repetition_penalty", 1.2, "of sampling; 1 where an answer repeats itself by nature, as JSON does"),
+        ("length_penalty", 0.1, "off the score, for the share of the tokens that may be used"),
+    ):
+        yield _as_given(name, getattr(online, name), usual, reason, given)
+
+
+def _as_given(name: str, value: float, usual: float, reason: str, given: set[str]) -> Setting:
+    return _choose(name, value if name in given else None, usual, "S3", reason)
+
+
+def _online_rate_warning(given: float, suggested: float) -> str:
+    if given > 5 * suggested:
+        return (
+            f"align.learning_rate {given:g} is {given / suggested:.0f} × the recommended {suggested:g}: S3 keeps "
+            "reinforcement 10 to 20 times below SFT"
+        )
+    return ""
+
+
+def _kl_warning(coefficients: Sequence[float]) -> str:
+    low, high = min(coefficients), max(coefficients)
+    if low <= 0.01:
+        return f"a KL coefficient of {low:g} lets the policy run away from SFT's model; 0.05 to 0.08 is good (S3)"
+    if high >= 0.2:
+        return f"with a KL coefficient of {high:g} the policy learns nothing; 0.05 to 0.08 is good (S3)"
+    return ""
+
+
+def reward_model_recipe(
+    spec: RewardModelSpec, method: Method, parameters: int, pairs: int, largest_micro_batch: int | None = None
+) -> Recipe:
+    """The values of a reward model's training by `method` on `pairs`; a pair is two rows to the memory."""
+    suggested, source, why = _rate(method, parameters)
+    why = f"SFT's: {why}; InstructGPT's reward model took 9e-6 at 6B"
+    rate = _choose("learning_rate", spec.learning_rate, suggested, f"InstructGPT, {source}", why, warn=_rate_warning)
+    size = 16 if pairs < 1_000 else 32
+    batch = _choose("batch_size", spec.batch_size, size, "this project", f"{pairs:,} pairs leave enough updates")
+    warmup = _choose("warmup_ratio", None, *_warmup(float(rate.value)))
+    epochs = Setting(
+        name="num_train_epochs",
+        value=spec.num_train_epochs,
+        source="InstructGPT",
+        reason="a reward model overfits with more than one pass",
+    )
+    return Recipe(settings=(rate, epochs, warmup, batch, *_micro_batch(None, int(batch.value), largest_micro_batch)))
 
 
 def updates(rows: int, epochs: float, batch_size: int) -> int:

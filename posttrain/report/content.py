@@ -171,6 +171,7 @@ class ReportInput(Frozen):
     facts: dict[str, str] = Field({}, description="Shown under the headline: task, base, spec file, finished")
     decisions: tuple[Decision, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    aligner: str = Field("DPO", description="The name of alignment's method")
     preference: str = Field("", description="More on why DPO was run or not, and what it changed")
     rules: tuple[RuleRow, ...] = ()
     funnel: tuple[FunnelRow, ...] = ()

@@ -46,7 +46,7 @@ def path(report: ReportInput) -> list[PathStep]:
     steps = {
         f"decision:{each.step}": _decided(each, _earlier(each, report)) for each in last_decisions(report.decisions)
     }
-    steps |= {f"gate:{verdict.name}": _judged(verdict) for verdict in report.verdicts}
+    steps |= {f"gate:{verdict.name}": _judged(verdict, report.aligner) for verdict in report.verdicts}
     ordered = [steps.pop(key) for key in STORY if key in steps] + list(steps.values())
     alias = report.lineage.alias
     if alias:
@@ -56,17 +56,17 @@ def path(report: ReportInput) -> list[PathStep]:
 
 
 def preference(report: ReportInput) -> tuple[str, tuple[str, ...]]:
-    """Whether DPO was run, in words, and why."""
+    """Whether alignment was run, in words, and why."""
     decisions = last_decisions(report.decisions)
     first = next((decision for decision in decisions if decision.action == "align_base"), None)
     if first is not None:
-        return "DPO was run on the base model, without SFT.", first.reasons
+        return f"{report.aligner} was run on the base model, without SFT.", first.reasons
     decided = next((decision for decision in decisions if decision.step == "after_sft"), None)
     if decided is None:
-        return "DPO was not run: the chain ended before that question came up.", ()
+        return f"{report.aligner} was not run: the chain ended before that question came up.", ()
     if decided.action == "align":
-        return "DPO was run.", decided.reasons
-    return f"DPO was not run; the decision after SFT was: {MEANING[decided.action]}.", decided.reasons
+        return f"{report.aligner} was run.", decided.reasons
+    return f"{report.aligner} was not run; the decision after SFT was: {decided.meaning}.", decided.reasons
 
 
 def _earlier(decision: Decision, report: ReportInput) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
     )
     return PathStep(
         QUESTIONS.get(decision.step, decision.step),
-        MEANING[decision.action],
+        decision.meaning,
         tone,
         (*earlier, *decision.reasons),
         evidence,
@@ -92,9 +92,9 @@ def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
     )
 
 
-def _judged(verdict: Verdict) -> PathStep:
+def _judged(verdict: Verdict, aligner: str) -> PathStep:
     return PathStep(
-        GATES.get(verdict.name, verdict.name),
+        GATES.get(verdict.name, verdict.name).replace("DPO", aligner),
         OUTCOMES[verdict.outcome],
         "good" if verdict.passed else "bad",
         tuple(check.reason for check in verdict.checks) or (verdict.summary,),

@@ -18,6 +18,8 @@ from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.pipeline import PipelineSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
+from posttrain.spec.sections.reward_model import RewardModelSpec
+from posttrain.spec.sections.rewards import RewardsSpec, RewardTerm
 from posttrain.spec.sections.schedule import ScheduleSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
@@ -38,6 +40,9 @@ __all__ = [
     "PipelineSpec",
     "RegisterSpec",
     "ResourcesSpec",
+    "RewardModelSpec",
+    "RewardTerm",
+    "RewardsSpec",
     "SFTSpec",
     "ScheduleSpec",
     "Source",

@@ -10,7 +10,7 @@ from posttrain.spec.sections.gates import Gate
 from posttrain.spec.sections.pipeline import PipelineSpec
 
 UNRANKED = ("chat", "code")
-"""Kinds whose answers no rule of ours ranks, so that preference pairs have to be given."""
+"""Kinds whose answers no rule of ours ranks, so that preferences or a reward model have to be given."""
 
 
 def gates_of(spec: PipelineSpec) -> Iterator[tuple[Place, Gate]]:
@@ -34,12 +34,15 @@ def mistaken_measuring(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     yield from _unjudged(spec)
     yield from _without_harness(spec)
     yield from _code(spec)
-    if spec.task.kind in UNRANKED and spec.strategy.align == "always" and not spec.data.preference:
+    ranked = spec.data.preference or spec.align.ranker == "reward-model"
+    if spec.task.kind in UNRANKED and spec.strategy.align == "always" and not ranked:
         yield (
             ("strategy", "align"),
             f"found always, but the model's own answers cannot be ranked for task.kind {spec.task.kind}; give "
-            "data.preference, or set strategy.align: auto",
+            "data.preference or align.ranker_model, or set strategy.align: auto",
         )
+    if spec.align.ranker == "reward-model" and spec.align.ranker_model is None:
+        yield ("align", "ranker"), "found reward-model without one; name it in align.ranker_model"
 
 
 def is_general(gate: Gate) -> bool:

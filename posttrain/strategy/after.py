@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from posttrain.evaluation.scores import Scores
-from posttrain.strategy.conditions import FORMAT_KNOWN, forgot, knows_the_task, lagging
+from posttrain.strategy.conditions import (
+    FORMAT_KNOWN,
+    NOBODY_PREFERS,
+    cannot_be_ranked,
+    forgot,
+    knows_the_task,
+    lagging,
+)
 from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
@@ -56,7 +63,9 @@ def _good(walk: Walk) -> Decision:
         return _end(walk, "release")
     if evidence.align == "never":
         return _end(walk, "release", "strategy.align is never, so the slice stays as it is")
-    able = "clean rows pass and these do not: the model knows the task, align it by preference (DPO)"
+    if cannot_be_ranked(evidence):
+        return _end(walk, "release", f"{NOBODY_PREFERS}; so the slice stays as it is")
+    able = f"clean rows pass and these do not: the model knows the task, align it by preference ({evidence.aligner})"
     return _dpo(walk, able, "release")
 
 
@@ -67,7 +76,7 @@ def _not_good(walk: Walk, scores: Scores, refused: bool) -> Decision:
     if evidence.align == "always":
         return _dpo(walk, "strategy.align is always", instead)
     if evidence.align == "never":
-        why = "strategy.align is never, so DPO may not close the gap"
+        why = f"strategy.align is never, so {evidence.aligner} may not close the gap"
         walk.ask("Can it be optimised further?", False, why)
         walk.reasons.append(why)
         return _stuck(walk, scores)
@@ -76,7 +85,9 @@ def _not_good(walk: Walk, scores: Scores, refused: bool) -> Decision:
     able = better and all(holds for holds, _ in others)
     walk.ask("Can it be optimised further?", able, gained, *(words for _, words in others))
     if able:
-        return _dpo(walk, "the ability is there but not good enough: align it by preference (DPO)", instead)
+        return _dpo(
+            walk, f"the ability is there but not good enough: align it by preference ({evidence.aligner})", instead
+        )
     only_unsure = all(holds for holds, _ in others) and evidence.gain is not None and evidence.gain.value > 0
     if only_unsure and not refused and _unsure(evidence):
         return _measure_more(walk)
@@ -84,9 +95,9 @@ def _not_good(walk: Walk, scores: Scores, refused: bool) -> Decision:
 
 
 def _dpo(walk: Walk, why: str, instead: Action) -> Decision:
-    """DPO, unless it is too dear: then `instead`, the best within the limits."""
+    """Alignment, unless it is too dear: then `instead`, the best within the limits."""
     dear = too_dear(walk.evidence, "align")
-    walk.ask("Is DPO within the limits?", not dear, dear or in_words(walk.evidence, "align"))
+    walk.ask(f"Is {walk.evidence.aligner} within the limits?", not dear, dear or in_words(walk.evidence, "align"))
     if not dear:
         return _end(walk, "align", why)
     walk.reasons += [why, f"{dear}: the model after SFT is the best within the limits"]
@@ -146,7 +157,7 @@ def _others(evidence: Evidence, chosen: Action) -> list[Alternative]:
     missed = any(shortfalls(scores, evidence.targets))
     outcome = evidence.verdict.outcome if evidence.verdict else "passed"
     why = {
-        "release": _why_not_release(missed, outcome),
+        "release": _why_not_release(missed, outcome, evidence.aligner),
         "align": _why_not_align(evidence, scores, missed, outcome),
         "collect_data": _why_not_collect(evidence, chosen),
         "rethink": "nothing says that the task is wrong" if chosen != "keep_sft" else "the limits are what stops it",
@@ -163,10 +174,12 @@ def _others(evidence: Evidence, chosen: Action) -> list[Alternative]:
     ]
 
 
-def _why_not_release(missed: bool, outcome: str) -> str:
+def _why_not_release(missed: bool, outcome: str, aligner: str) -> str:
     if missed:
         return "a target is missed"
-    return {"refused": "the gate refused", "too_few_rows": "the gate cannot tell yet"}.get(outcome, "DPO comes first")
+    return {"refused": "the gate refused", "too_few_rows": "the gate cannot tell yet"}.get(
+        outcome, f"{aligner} comes first"
+    )
 
 
 def _why_not_align(evidence: Evidence, scores: Scores, missed: bool, outcome: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
-from posttrain.strategy.conditions import can_prefer, is_enough, is_fit, must_learn
+from posttrain.strategy.conditions import RANKERS, can_prefer, is_enough, is_fit, must_learn
 from posttrain.strategy.decision import Action, Alternative, Decision
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.spending import in_words, minutes, money, too_dear
@@ -86,13 +86,15 @@ def _align(walk: Walk) -> Decision:
     walk.ask("Can answers be aligned to a preference?", can, why)
     if not can:
         return walk.end("keep_prompt", f"{why}: {_meanwhile(evidence)}", alternatives=_others(evidence, "keep_prompt"))
-    if evidence.preferences == "verifier" and (mend := _mend(walk)):
+    if evidence.preferences in RANKERS and (mend := _mend(walk)):
         return mend
     if dear := too_dear(evidence, "align_base"):
         return _within_limits(walk, dear)
     walk.ask("Is it within the limits?", True, in_words(evidence, "align_base"))
     return walk.end(
-        "align_base", f"{why}: align the base model by DPO, without SFT", alternatives=_others(evidence, "align_base")
+        "align_base",
+        f"{why}: align the base model by {evidence.aligner}, without SFT",
+        alternatives=_others(evidence, "align_base"),
     )
 
 

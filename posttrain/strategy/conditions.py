@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
+from posttrain.spec.measuring import UNRANKED
 from posttrain.strategy.evidence import Evidence
 from posttrain.strategy.words import higher_is_better, shortfalls, surely_misses
 
@@ -14,6 +15,8 @@ WITHIN_REACH = 0.5
 NEARLY_MET = 0.9
 
 FORMAT = ("valid_json", "schema_valid", "wrapper_consistency", "style_consistency")
+
+RANKERS = {"verifier": "the task's verifier", "reward-model": "a reward model"}
 
 Answer = tuple[bool, str]
 
@@ -65,17 +68,27 @@ def _farthest(scores: Scores, targets: dict[str, float]) -> str:
 
 
 def can_prefer(evidence: Evidence) -> Answer:
-    """Whether there is anything to align the base model to: people's preferences, or a verifier and prompts for it."""
+    """Whether there is anything to align the base model to: people's preferences, or a ranker and prompts for it."""
     if evidence.align == "never":
         return False, "strategy.align is never"
     if evidence.preferences == "people":
         return True, "people's preferences are given (data.preference)"
-    if evidence.preferences != "verifier":
+    if evidence.preferences not in RANKERS:
         return False, "there is no preference to align to: no data.preference, and answers cannot be verified"
     if evidence.usable_rows < evidence.min_rows:
         few = f"{evidence.usable_rows} usable rows, strategy.min_rows asks for {evidence.min_rows}"
-        return False, f"a verifier could rank answers, but there are too few prompts to ask: {few}"
-    return True, "the task's verifier can rank the model's own answers"
+        return False, f"{RANKERS[evidence.preferences]} could rank answers, but there are too few prompts to ask: {few}"
+    return True, f"{RANKERS[evidence.preferences]} can rank the model's own answers"
+
+
+NOBODY_PREFERS = (
+    "nobody can say which of its answers are better: no data.preference, no reward model (align.ranker), no verifier"
+)
+
+
+def cannot_be_ranked(evidence: Evidence) -> bool:
+    """Whether the trained model's answers are of a kind that no rule ranks, and nobody else was named to do it."""
+    return evidence.preferences == "none" and evidence.kind in UNRANKED
 
 
 def is_fit(evidence: Evidence) -> Answer:
@@ -130,6 +143,8 @@ def knows_the_task(evidence: Evidence, scores: Scores) -> list[Answer]:
         conditions.append((near, f"{metric} {score} is {words} its target {target:g}"))
     if forgot(evidence, scores):
         conditions.append((False, "general ability was lost, which preferences do not bring back"))
+    if cannot_be_ranked(evidence):
+        conditions.append((False, NOBODY_PREFERS))
     return conditions
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from posttrain.models import estimate
 from posttrain.models.machine import this_machine
+from posttrain.spec.sections.align import ONLINE
 from posttrain.training import recipes
 
 if TYPE_CHECKING:
@@ -15,20 +16,20 @@ if TYPE_CHECKING:
     from posttrain.strategy.evidence import Rung
 
 OF_SFT = ("sft", "evaluate")
-OF_DPO = ("pairs", "dpo", "evaluate aligned")
+OF_ALIGNMENT = ("pairs", "dpo", *ONLINE, "evaluate aligned")
 
 
 def seconds_of_rungs(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> dict[Rung, float]:
-    """Seconds of training and of measuring on the validation split for SFT, DPO alone, and both.
+    """Seconds of training and of measuring on the validation split for SFT, alignment alone, and both.
 
-    Without DPO when `strategy.align` is never. Raises: ModelError when the model's size is not known.
+    Without alignment when `strategy.align` is never. Raises: ModelError when the model's size is not known.
     """
     stages = {each.stage: each.seconds for each in _estimates(spec, base, rows)}
     sft = sum(stages[name] for name in OF_SFT)
-    if "dpo" not in stages:
+    if "evaluate aligned" not in stages:
         return {"sft": sft}
-    dpo = sum(stages[name] for name in OF_DPO)
-    return {"align_base": dpo, "sft": sft, "align": sft + dpo}
+    aligning = sum(stages.get(name, 0.0) for name in OF_ALIGNMENT)
+    return {"align_base": aligning, "sft": sft, "align": sft + aligning}
 
 
 def _estimates(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> tuple[estimate.StageEstimate, ...]:

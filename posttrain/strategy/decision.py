@@ -85,6 +85,16 @@ class Decision(Frozen):
     slices: tuple[str, ...] = Field(default=(), description="align: the slices that lag; pairs come from their prompts")
 
     @property
+    def aligner(self) -> str:
+        """The name of alignment's method, as people write it."""
+        return str(self.evidence.get("align_method", "dpo")).upper()
+
+    @property
+    def meaning(self) -> str:
+        """The action in words."""
+        return MEANING[self.action].replace("DPO", self.aligner)
+
+    @property
     def by_people(self) -> bool:
-        """Whether the base model is to be aligned to what people prefer, not to a verifier's word."""
-        return self.action == "align_base" and self.evidence.get("preferences") == "people"
+        """Whether the model is to be aligned to what people prefer, not to a ranking of its own answers."""
+        return self.action in ("align", "align_base") and self.evidence.get("preferences") == "people"

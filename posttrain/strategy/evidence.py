@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from posttrain.spec import PipelineSpec
 
 Rung = Literal["align_base", "sft", "align"]
-"""What trains. `align` is SFT and DPO together, since both are spent when DPO ends."""
+"""What trains. `align` is SFT and alignment together, since both are spent when it ends."""
 
-Preferences = Literal["people", "verifier", "none"]
+Preferences = Literal["people", "reward-model", "verifier", "none"]
 
 
 class Quality(Frozen):
@@ -57,6 +57,7 @@ class Evidence(Frozen):
     usable_rows: int = Field(description="Training rows left after validation and curation")
     min_rows: int = 200
     align: Literal["auto", "always", "never"] = "auto"
+    align_method: str = Field(default="dpo", description="As align.method has it: how alignment would be done")
     new_pattern: Literal["auto", "yes", "no"] = "auto"
     preferences: Preferences | None = Field(
         default=None, description="Who can prefer one answer to another; None: not known, so SFT is never skipped"
@@ -98,6 +99,7 @@ class Evidence(Frozen):
             usable_rows=usable_rows,
             min_rows=strategy.min_rows,
             align=strategy.align,
+            align_method=spec.align.method,
             new_pattern=strategy.new_pattern,
             preferences=preferences,
             quality=quality,
@@ -113,6 +115,11 @@ class Evidence(Frozen):
             step_by_step=step_by_step,
             self_consistency=self_consistency,
         )
+
+    @property
+    def aligner(self) -> str:
+        """The method's name as people write it: DPO, PPO, GRPO, …"""
+        return self.align_method.upper()
 
     @property
     def prompts(self) -> tuple[Scores, ...]:

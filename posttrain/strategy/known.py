@@ -34,7 +34,7 @@ def known_before(
         few_shot,
         step_by_step=step_by_step,
         self_consistency=self_consistency,
-        preferences=preferences_of(spec.task.kind, rows),
+        preferences=preferences_of(spec.task.kind, rows, spec.align),
         quality=quality_of(validated, rows),
         seconds=seconds_of_rungs(spec, base, rows),
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from posttrain.strategy.evidence import Preferences, Quality
+from posttrain.training.given import readable
 from posttrain.training.rewards import REWARDS
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
     from posttrain.data.validate import ValidateResult
+    from posttrain.spec import AlignSpec
 
 FINDS_BAD_ROWS = ("annotators", "harm", "facts", "quality", "person", "spot_check")
 """Steps of curation that set aside what is wrong; the others choose among sound rows."""
@@ -34,14 +36,17 @@ def quality_of(validated: ValidateResult, rows: CurateResult) -> Quality:
     return Quality(rows=validated.train.rows + quarantined, bad=bad)
 
 
-def preferences_of(kind: str, rows: CurateResult) -> Preferences:
-    """People's pairs if the spec gave any; else the task's verifier, if it has one."""
-    if rows.preference is not None and rows.preference.rows and _are_pairs(rows.preference.uri):
+def preferences_of(kind: str, rows: CurateResult, align: AlignSpec) -> Preferences:
+    """People's preferences if the spec gave any that its method can learn from; else a ranker of sampled answers: the
+    reward model that the spec names, or the task's verifier, if it has one."""
+    if rows.preference is not None and rows.preference.rows and _can_be_learned(rows.preference.uri):
         return "people"
+    if align.ranker == "reward-model":
+        return "reward-model"
     return "verifier" if kind in REWARDS and kind not in UNVERIFIED else "none"
 
 
-def _are_pairs(uri: str) -> bool:
+def _can_be_learned(uri: str) -> bool:
     from pyarrow import parquet
 
-    return {"chosen", "rejected"} <= set(parquet.read_schema(uri).names)
+    return readable(parquet.read_schema(uri).names)

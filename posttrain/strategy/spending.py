@@ -5,7 +5,8 @@ from __future__ import annotations
 from posttrain.strategy.evidence import Evidence, Rung
 from posttrain.wording import duration
 
-KEYS: dict[Rung, str] = {"align_base": "DPO on the base model", "sft": "SFT", "align": "SFT and DPO together"}
+KEYS: dict[Rung, str] = {"align_base": "{} on the base model", "sft": "SFT", "align": "SFT and {} together"}
+"""With room for the name of alignment's method."""
 
 
 def minutes(evidence: Evidence, rung: str) -> float | None:
@@ -25,12 +26,12 @@ def too_dear(evidence: Evidence, rung: Rung) -> str:
     spent, limits = evidence.seconds.get(rung), evidence.limits
     if spent is None:
         return ""
-    price = money(evidence, rung)
+    price, who = money(evidence, rung), KEYS[rung].format(evidence.aligner)
     if limits.max_minutes is not None and spent > 60 * limits.max_minutes:
         allowed = duration(60 * limits.max_minutes)
-        return f"{KEYS[rung]} should take {duration(spent)}, strategy.max_minutes allows {allowed}"
+        return f"{who} should take {duration(spent)}, strategy.max_minutes allows {allowed}"
     if limits.max_cost is not None and price is not None and price > limits.max_cost:
-        return f"{KEYS[rung]} should cost {price:.2f}, strategy.max_cost allows {limits.max_cost:.2f}"
+        return f"{who} should cost {price:.2f}, strategy.max_cost allows {limits.max_cost:.2f}"
     return ""
 
 

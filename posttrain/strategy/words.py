@@ -109,6 +109,8 @@ def numbers(evidence: Evidence) -> dict[str, float | str | int]:
         found |= {"gain_p_value": evidence.gain.p_value}
     if evidence.verdict is not None:
         found["gate"] = evidence.verdict.outcome
+    if evidence.align_method != "dpo":
+        found["align_method"] = evidence.align_method
     return found | _circumstances(evidence)
 
 

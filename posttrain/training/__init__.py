@@ -1,1 +1,1 @@
-"""Training stages: SFT, on-policy pairs and DPO, each in a process of its own, each resuming where it was stopped."""
+"""Training stages: SFT, pairs, preference optimisation; each in a process of its own, resuming where it stopped."""

@@ -32,6 +32,8 @@ def score_completions_only(model: Any) -> None:
     Its output keeps TRL's fields; `entropy` and `mean_logits`, which only feed logs, are zero.
     """
     model = model.get_base_model() if hasattr(model, "peft_config") else model
+    if model.get_output_embeddings() is None:
+        return  # a classifier scores no tokens
     config = model.config.get_text_config()
     if hasattr(model, PATCHED) or any(getattr(config, name, None) is not None for name in TRANSFORMED):
         return

@@ -1,9 +1,9 @@
-"""On-policy pairs: the policy answers training prompts K times, the task's verifier ranks its answers.
+"""On-policy pairs: the policy answers training prompts K times; the task's verifier or a reward model ranks them.
 
     python -m posttrain.training.pairs job.json
 
 Chosen and rejected are both the policy's own words: DPO then moves probability between things that the policy
-really says. Prompts whose answers are all (nearly) equally good give no pair, and are counted.
+really says. Prompts whose answers are all (nearly) equally good give no pair; they are counted and kept to be seen.
 """
 
 from __future__ import annotations
@@ -14,20 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.artifacts import (
-    DatasetRef,
-    Done,
-    Frozen,
-    ModelRef,
-    Stage,
-    Workspace,
-    file_digest,
-    run_stage,
-)
+from posttrain.artifacts import DatasetRef, Done, Frozen, ModelRef, Stage, Workspace, run_stage
 from posttrain.errors import DataError, ModelError, OutOfMemory
 from posttrain.evaluation.slices import Slice, members, with_noise
 from posttrain.process import launch, serve
 from posttrain.progress import Progress, silent
+from posttrain.spec.sections.length_bias import LengthBiasSpec
+from posttrain.training.pairing import Pair, best_against_worst, mean, publish, sift, told
 from posttrain.training.result import PairsResult
 from posttrain.training.rewards import REWARDS, Reward
 
@@ -37,11 +30,13 @@ if TYPE_CHECKING:
 MODULE = "posttrain.training.pairs"
 CODE = (
     "posttrain.training.pairs",
+    "posttrain.training.pairing",
     "posttrain.training.rewards",
+    "posttrain.data.steps.scoring",
+    "posttrain.data.text.preference_rules",
     "posttrain.evaluation",
     "posttrain.prompts",
 )
-COLUMNS = ("id", "system", "prompt", "chosen", "rejected", "margin")
 RIGHT = 1.0 - 1e-9
 
 
@@ -64,6 +59,12 @@ class PairsJob(Frozen):
     seed: int
     slices: tuple[Slice, ...] = ()
     """Slices that lag: half of the prompts are theirs."""
+    pairs_per_prompt: int = 1
+    length_bias: LengthBiasSpec = LengthBiasSpec()
+    ranker: ModelRef | None = None
+    """The reward model that ranks; None: the verifier of the task's kind does."""
+    max_length: int = 512
+    """Tokens of prompt and answer that the reward model reads."""
 
 
 def make_pairs(
@@ -78,13 +79,20 @@ def make_pairs(
     batch_size: int = 256,
     threads: int = 1,
     slices: Sequence[Slice] = (),
+    ranker: ModelRef | None = None,
 ) -> Done[PairsResult]:
     """Sample, rank and pair, in a process of its own; return at once when that was done before.
 
     `slices` are those on which the policy lags: half of the prompts come from them, so that DPO learns where it is
-    weak and forgets nothing where it is strong. Halves the batch when memory runs out. Raises: `DataError` when no row
-    has a completion that the task's verifier accepts; `ModelError`; `StageCrashed` (worth another call).
+    weak and forgets nothing where it is strong. `ranker` is a reward model's folder (`ranker_of`); without it the
+    task's verifier ranks. Halves the batch when memory runs out. Raises: `DataError` when no row has a completion that
+    the task's verifier accepts, or the kind has none; `ModelError`; `StageCrashed` (worth another call).
     """
+    if ranker is None and task.kind not in REWARDS:
+        raise DataError(
+            f"task.kind {task.kind}: no verifier can rank its answers, expected a reward model or given pairs; set "
+            "align.ranker: reward-model, or give data.preference"
+        )
     job = PairsJob(
         model=policy,
         train=train,
@@ -101,6 +109,10 @@ def make_pairs(
         threads=threads,
         seed=spec.seed,
         slices=tuple(slices),
+        pairs_per_prompt=spec.pairs_per_prompt,
+        length_bias=spec.length_bias,
+        ranker=ranker,
+        max_length=spec.max_length,
     )
     inputs = job.model_dump(mode="json", exclude={"partial", "final", "threads"})
     stage = Stage("pairs", inputs, PairsResult, CODE, ("torch", "transformers"))
@@ -126,6 +138,22 @@ def supervise(job: PairsJob, progress: Progress) -> PairsResult:
             job = job.model_copy(update={"batch_size": max(job.samples, job.batch_size // 2)})
 
 
+def ranker_of(spec: AlignSpec, root: Path) -> ModelRef | None:
+    """The reward model that the spec names to rank answers, from `root` when relative; None where the verifier does.
+
+    Raises: `ModelError` when it is not there, is no sequence classifier with one score, or has no safetensors.
+    """
+    if spec.ranker_model is None:
+        return None
+    from posttrain.data.embedding.pretrained import folder_of, model_digest
+    from posttrain.data.steps.scoring import check_scores
+
+    own = root / Path(spec.ranker_model).expanduser()
+    folder = folder_of(str(own) if own.is_dir() else spec.ranker_model, "align.ranker_model")
+    check_scores(folder, "align.ranker_model")
+    return ModelRef(base=str(folder), fingerprint=model_digest(folder))
+
+
 def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
     """Sample in this process; see `make_pairs` for what may be raised."""
     import torch
@@ -137,9 +165,10 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
 
     began = time.monotonic()
     torch.set_num_threads(job.threads)
-    reward = REWARDS[job.kind]
-    judged = verifiable_rows(read(job.train), reward, job.train.uri)
-    rows = choose_rows(judged, job.slices, job.prompts, job.seed)
+    rows = read(job.train)
+    if job.ranker is None:
+        rows = verifiable_rows(rows, REWARDS[job.kind], job.train.uri)
+    rows = choose_rows(rows, job.slices, job.prompts, job.seed)
     progress(0, len(rows), "loading the model")
     model, tokenizer = load_model(job.model, merge=True), load_tokenizer(job.model)
     answers = sample(
@@ -154,7 +183,28 @@ def run(job: PairsJob, progress: Progress = silent) -> PairsResult:
         batch_size=job.batch_size,
         progress=progress,
     )
-    return rank(job, rows, answers, reward, began)
+    del model  # before the reward model is loaded: one of them at a time
+    progress(len(rows), len(rows), "ranking")
+    return rank(job, rows, answers, scores_of(job, rows, answers), began)
+
+
+def scores_of(job: PairsJob, rows: Sequence[dict[str, Any]], answers: Sequence[Sequence[str]]) -> list[list[float]]:
+    """The score of every answer, from the reward model if the job has one, else from the task's verifier (0 to 1)."""
+    if job.ranker is None:
+        reward = REWARDS[job.kind]
+        return [
+            reward([row["prompt"]] * len(texts), list(texts), expected=[row["completion"]] * len(texts))
+            for row, texts in zip(rows, answers, strict=True)
+        ]
+    from posttrain.data.steps.scoring import rewards
+
+    asked = [
+        (str(row.get("system") or ""), row["prompt"], text)
+        for row, texts in zip(rows, answers, strict=True)
+        for text in texts
+    ]
+    flat = iter(rewards(Path(job.ranker.base), asked, job.max_length)[:, 0].tolist())
+    return [[float(next(flat)) for _ in texts] for texts in answers]
 
 
 def verifiable_rows(rows: Sequence[dict[str, Any]], reward: Reward, where: str) -> list[dict[str, Any]]:
@@ -194,64 +244,30 @@ def rank(
     job: PairsJob,
     rows: Sequence[dict[str, Any]],
     answers: Sequence[Sequence[str]],
-    reward: Reward,
+    scored: Sequence[Sequence[float]],
     began: float,
 ) -> PairsResult:
-    """Score every answer, pair the best with the worst of each prompt, and write the pairs."""
-    scored = [
-        reward(
-            [row["prompt"]] * len(texts),
-            list(texts),
-            expected=[row["completion"]] * len(texts),
-        )
-        for row, texts in zip(rows, answers, strict=True)
-    ]
-    pairs: list[dict[str, Any]] = []
+    """Pair the best with the worst answers of each prompt, sift the pairs, and write both what stays and what not."""
+    made: list[Pair] = []
+    near: list[Pair] = []
     for row, texts, scores in zip(rows, answers, scored, strict=True):
-        margin = max(scores) - min(scores)
-        if margin >= job.min_margin and margin > 0:
-            best, worst = scores.index(max(scores)), scores.index(min(scores))
-            same = {name: str(row.get(name) or "") for name in ("id", "system", "prompt")}
-            pairs.append(
-                {
-                    **same,
-                    "chosen": texts[best],
-                    "rejected": texts[worst],
-                    "margin": margin,
-                }
-            )
-    flat = [score for scores in scored for score in scores]
+        found, too_near = best_against_worst(row, texts, scores, job.min_margin, job.pairs_per_prompt)
+        made += found
+        near += too_near
+    pairs, aside = sift(made, job.length_bias, job.kind)
+    verified = job.ranker is None
     return PairsResult(
-        pairs=write(pairs, job),
+        **publish(pairs, near + aside, Path(job.partial), Path(job.final)),
+        **told(pairs, near + aside),
+        ranked_by="verifier" if verified else "reward model",
         prompts=len(rows),
         samples=job.samples,
-        kept=len(pairs),
-        no_margin=len(rows) - len(pairs),
-        all_right=sum(min(scores) >= RIGHT for scores in scored),
-        none_right=sum(max(scores) < RIGHT for scores in scored),
-        mean_reward=sum(flat) / len(flat),
-        mean_margin=mean([pair["margin"] for pair in pairs]),
-        chosen_characters=mean([len(pair["chosen"]) for pair in pairs]),
-        rejected_characters=mean([len(pair["rejected"]) for pair in pairs]),
+        no_margin=len(near),
+        all_right=sum(min(scores) >= RIGHT for scores in scored) if verified else 0,
+        none_right=sum(max(scores) < RIGHT for scores in scored) if verified else 0,
+        mean_reward=mean(score for scores in scored for score in scores),
         seconds=round(time.monotonic() - began, 3),
     )
-
-
-def write(pairs: Sequence[dict[str, Any]], job: PairsJob) -> DatasetRef:
-    """`pairs.parquet`, with its columns even when there is no pair; the reference points to `final`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([(name, pa.float64() if name == "margin" else pa.string()) for name in COLUMNS])
-    path = Path(job.partial) / "pairs.parquet"
-    pq.write_table(pa.Table.from_pylist(list(pairs), schema=schema), path)
-    uri = str(Path(job.final) / path.name)
-    return DatasetRef(uri=uri, fingerprint=file_digest(path), rows=len(pairs))
-
-
-def mean(values: Sequence[float]) -> float:
-    """0 for nothing."""
-    return sum(values) / len(values) if values else 0.0
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import psutil
 
 from posttrain.artifacts import ModelRef
 from posttrain.models import estimate
+from posttrain.models.recipe import Method, align_recipe, reward_model_recipe, sft_recipe
 from posttrain.models.recipe import Recipe as Recommended
-from posttrain.models.recipe import align_recipe, sft_recipe
 from posttrain.training.job import Recipe
 
 if TYPE_CHECKING:
-    from posttrain.spec import AlignSpec, SFTSpec
+    from posttrain.spec import AlignSpec, RewardModelSpec, SFTSpec
 
 CHECKPOINTED = 1e9
 """Above so many parameters activations are computed twice rather than kept: a third more time, a fraction of memory."""
@@ -38,6 +38,22 @@ def for_sft(spec: SFTSpec, base: ModelRef, rows: int, threads: int | None = None
 def for_dpo(spec: AlignSpec, sft: SFTSpec, policy: ModelRef, pairs: int, threads: int | None = None) -> Recipe:
     """DPO's values for `policy` on so many pairs; method and rate follow SFT's."""
     return _settled(recommend_dpo(spec, sft, policy, pairs), policy, sft.bf16, threads, spec.num_train_epochs)
+
+
+def for_reward_model(
+    spec: RewardModelSpec, sft: SFTSpec, model: ModelRef, pairs: int, threads: int | None = None
+) -> Recipe:
+    """A reward model's values for starting from `model` on so many pairs."""
+    method = reward_model_method(spec, sft)
+    shape = shape_of(model)
+    most = estimate.largest_micro_batch(shape, method, 2 * spec.max_length, memory(), sft.lora_rank)
+    recommended = reward_model_recipe(spec, method, shape.parameters, pairs, max(1, most))
+    return _settled(recommended, model, sft.bf16, threads, spec.num_train_epochs)
+
+
+def reward_model_method(spec: RewardModelSpec, sft: SFTSpec) -> Method:
+    """How a reward model is trained: as the spec says, else as SFT is, by all weights or by adapters."""
+    return spec.method or ("full" if sft.method == "full" else "lora")
 
 
 def recommend_sft(spec: SFTSpec, base: ModelRef, rows: int) -> Recommended:

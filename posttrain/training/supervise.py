@@ -22,6 +22,7 @@ from posttrain.training.job import CODE, TrainingJob, micro_batch
 from posttrain.training.result import TrainResult
 
 Job = TypeVar("Job", bound=TrainingJob)
+Result = TypeVar("Result", bound=TrainResult)
 
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 
@@ -46,7 +47,7 @@ def train_stage(
     return run_stage(workspace, stage, work)
 
 
-def supervise(job: Job, attempt: Callable[[Job], TrainResult]) -> TrainResult:
+def supervise(job: Job, attempt: Callable[[Job], Result]) -> Result:
     """Run `attempt(job)` until it returns, with ever smaller micro-batches, and as gently as guards ask for.
 
     The size that was last tried is kept in the stage's folder, so a retry after a crash does not start too big again;

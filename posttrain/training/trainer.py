@@ -23,6 +23,7 @@ from posttrain.progress import Progress
 from posttrain.training import checkpoint
 from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
 from posttrain.training.guards.easing import Ease, rate_at
+from posttrain.training.guards.rollouts import WatchRollouts
 from posttrain.training.guards.watch import Guards
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
@@ -231,10 +232,13 @@ def fit(
     base: str,
     progress: Progress,
     counted: Mapping[str, float],
+    save: Callable[[Any, Any, TrainingJob, str], ModelRef] | None = None,
+    watch: WatchRollouts | None = None,
 ) -> TrainResult:
     """Train from the newest complete checkpoint (or from the start) to the end and save the product.
 
-    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics. Raises: `TrainingDiverged`;
+    `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics, `save` stands in for
+    `save_product`, `watch` tells the guards of what is sampled. Raises: `TrainingDiverged`, also when a guard acts;
     `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
@@ -245,17 +249,17 @@ def fit(
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
     score_completions_only(trainer.model)
-    trainer.guards = guards = Guards(job.guards, Path(job.partial))
+    trainer.guards = guards = watch.guards if watch else Guards(job.guards, Path(job.partial))
     trainer.eased = job.eased
     trainer.add_callback(TellProgress(progress, guards))
-    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased))
+    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased, watch))
     trainer.add_callback(AskForCheckpoints(job.save_steps))
     progress(0, 1, "first step")
     newest = checkpoint.newest(Path(job.partial) / "checkpoints")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = curve_of(trainer.state.log_history)
     return TrainResult(
-        model=save_product(trainer.model, tokenizer, job, base),
+        model=(save or save_product)(trainer.model, tokenizer, job, base),
         metrics={**latest(curve), **counted},
         curve=curve,
         rows=len(lengths),

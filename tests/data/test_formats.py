@@ -119,6 +119,11 @@ ROWS: list[tuple[str, Row, dict[str, str]]] = [
     ("preference", {"instruction": "p", "input": "x", "chosen": "+", "rejected": "-"}, {"prompt": "p\nx"}),
     ("comparison", {"prompt": "p", "output_1": "+", "output_2": "-", "preference": 1.2}, {}),
     ("comparison", {"instruction": "p", "output_1": "-", "output_2": "+", "preference": 2.0}, {}),
+    ("correction", {"prompt": "p", "completion": "-", "correction": "+"}, {}),
+    ("correction", {"question": "p", "bad_answer": "-", "corrected": "+"}, {}),
+    ("ranking", {"prompt": "p", "answers": ["a", "b"], "ranks": [2, 1]}, {"chosen": '["a","b"]', "rejected": "[2,1]"}),
+    ("ranking", {"prompt": "p", "responses": '[{"text": "a", "rank": 1}, {"text": "b", "rank": 3}]'},
+     {"chosen": '["a","b"]', "rejected": "[1,3]"}),
     ("unpaired", {"prompt": "p", "completion": "c", "label": False}, {"label": "false"}),
     ("unpaired", {"messages": TURNS, "label": True}, {"system": "s", "prompt": "a", "completion": "b"}),
     ("unpaired", {"conversations": SHAREGPT[:2], "kto_tag": True}, {"prompt": "a", "completion": "b"}),
@@ -192,6 +197,12 @@ def test_many_rows_at_once_give_what_one_row_gives(format: str, row: Row, expect
         ),
         ({"prompt": "p", "output_1": "a", "output_2": "b", "preference": 1.5}, "a tie"),
         ({"prompt": "p", "output_1": "a", "output_2": "b", "preference": 3}, "preference is 3, expected a number"),
+        ({"prompt": "p", "answers": ["a"], "ranks": [1]}, "expected a list of two answers or more"),
+        (
+            {"prompt": "p", "answers": ["a", "b"], "ranks": [1, "x"]},
+            "for 2 answers, expected a number for each, 1 the best",
+        ),
+        ({"prompt": "p", "answers": ["a", "b"], "ranks": [1, 1]}, "all answers have one rank"),
         ({"prompt": "p", "completion": "c", "label": "maybe"}, "label is text 'maybe', expected true or false"),
         ({"prompt": "p", "completion": "c", "ratings": [4, "fine"]}, "rating of 2 is text 'fine', expected a number"),
         ({"prompt": "p", "completion": "c", "ratings": [float("nan")]}, "rating of 1 is NaN, expected a number"),
@@ -202,7 +213,8 @@ def test_many_rows_at_once_give_what_one_row_gives(format: str, row: Row, expect
 )
 def test_a_row_of_another_shape_says_so(row: Row, words: str) -> None:
     formats = {"messages": "messages", "conversations": "sharegpt", "intent": "intent_slots", "chosen": "preference",
-               "output_1": "comparison", "label": "unpaired", "ratings": "rating", "text": "text"}  # fmt: skip
+               "output_1": "comparison", "ranks": "ranking", "label": "unpaired", "ratings": "rating",
+               "text": "text"}  # fmt: skip
     format = next((formats[name] for name in formats if name in row), "prompt_completion")
     shape = shape_of([row], Named(format))
     with pytest.raises(ShapeError) as caught:

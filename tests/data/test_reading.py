@@ -149,6 +149,21 @@ def test_a_split_has_a_kind_and_its_columns(tmp_path: Path, kind: str) -> None:
     assert found["problem"].to_list() == ["", ""]
 
 
+def test_a_ranking_is_a_pair_for_every_two_answers_of_different_rank(tmp_path: Path) -> None:
+    """Ranks 2, 1, 3 and 2: of six comparisons one is a tie. Farthest apart first: 1 against 3; then in order."""
+    row = {"prompt": "p", "answers": ["b", "a", "d", "c"], "ranks": [2, 1, 3, 2]}
+    tied = {**row, "ranks": [1, 1, 1, 1]}
+    source = write(tmp_path / "a.jsonl", [row, tied])
+    assert row_kind([source], tmp_path, "preference") == "preference"
+    found = frame(source, tmp_path)
+    assert list(zip(found["chosen"], found["rejected"], strict=True))[:5] == [
+        ("a", "d"), ("b", "d"), ("a", "b"), ("a", "c"), ("c", "d"),
+    ]  # fmt: skip
+    assert [place.rpartition(":")[2] for place in found["source"]] == ["1.1", "1.2", "1.3", "1.4", "1.5", "2"]
+    assert found["id"].n_unique() == 6
+    assert found["problem"].to_list() == [""] * 5 + ["all answers have one rank, expected one to be better"]
+
+
 def test_conversations_and_plain_pairs_go_together_as_conversations(tmp_path: Path) -> None:
     sources = [
         write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b", "system": "s"}]),

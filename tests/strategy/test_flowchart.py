@@ -44,8 +44,8 @@ def baseline(**more: Any) -> Any:
 
 
 def after(**more: Any) -> Any:
-    given = {"targets": TARGETS, "usable_rows": 5000, "zero_shot": POOR, "gain": GAIN, **more}
-    return decide(Evidence(step="after_sft", kind="intent_slots", **given))
+    given = {"targets": TARGETS, "usable_rows": 5000, "zero_shot": POOR, "gain": GAIN, "kind": "intent_slots", **more}
+    return decide(Evidence(step="after_sft", **given))
 
 
 def refused(metric: str) -> Verdict:
@@ -203,6 +203,9 @@ def test_what_a_prompt_nearly_does_is_aligned_not_taught() -> None:
     assert "the ability is there" in decision.reasons[1]
     assert not decision.by_people
     assert baseline(zero_shot=NEAR, preferences="people").by_people
+    ranked = baseline(zero_shot=NEAR, preferences="reward-model")
+    assert (ranked.action, ranked.by_people) == ("align_base", False)
+    assert "a reward model can rank the model's own answers" in ranked.reasons[-1]
     assert baseline(zero_shot=SEVEN_TENTHS, preferences="verifier").action == "sft"
     assert baseline(zero_shot=NEAR, preferences="verifier", new_pattern="yes").action == "sft"
     assert baseline(zero_shot=NEAR).action == "sft"  # as before, where nobody asked for preferences
@@ -325,3 +328,24 @@ def test_the_decision_tells_its_path_its_cost_and_what_was_not_chosen() -> None:
     assert (others["align"].minutes, others["align"].money) == (15, 0.75)
     assert "the output format is not fixed" in others["align_base"].why_not
     assert others["collect_data"].why_not == "5000 usable rows are enough to train on"
+
+
+def test_after_sft_what_people_prefer_goes_before_a_ranking() -> None:
+    assert after(after_sft=HALFWAY, preferences="people").by_people
+    decision = after(after_sft=HALFWAY, preferences="verifier")
+    assert (decision.action, decision.by_people) == ("align", False)
+
+
+def test_answers_that_nobody_can_rank_are_not_aligned() -> None:
+    """Chat without pairs and without a reward model: no rule of ours says which answer is better."""
+    targets = {"rouge_l": 0.8}
+    near = {"after_sft": scores(rouge_l=0.6), "zero_shot": scores(rouge_l=0.1), "targets": targets, "kind": "chat"}
+    decision = after(preferences="none", **near)
+    assert decision.action == "rethink"
+    assert any("nobody can say which of its answers are better" in reason for reason in decision.reasons)
+    assert after(preferences="reward-model", **near).action == "align"
+
+    part = {"colloquial": scores(rouge_l=0.5)}
+    lags = {**near, "after_sft": scores(rouge_l=0.9).model_copy(update={"slices": part})}
+    assert after(preferences="none", **lags).action == "release"
+    assert after(preferences="reward-model", **lags).action == "align"

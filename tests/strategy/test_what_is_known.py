@@ -15,13 +15,12 @@ from posttrain.data.funnel import FunnelStep
 from posttrain.data.validate import ValidateResult
 from posttrain.data.validate.result import RuleCount
 from posttrain.evaluation.scores import Score, Scores
-from posttrain.spec import PipelineSpec
+from posttrain.spec import AlignSpec, PipelineSpec
 from posttrain.spec.checks import contradictions
 from posttrain.strategy import Decision, Evidence, curve, decide
 from posttrain.strategy.costs import seconds_of_rungs
 from posttrain.strategy.known import known_before
 from posttrain.strategy.quality import preferences_of, quality_of
-from posttrain.training.given import given_pairs
 from posttrain.training.subset import subset
 
 BASE = Path(__file__).resolve().parents[2] / "posttrain/models/tiny"
@@ -106,13 +105,15 @@ def test_bad_rows_are_those_that_are_wrong_not_those_that_are_double(train: Data
     assert found.bad_share == pytest.approx(0.28)
 
 
-def test_preferences_are_peoples_pairs_or_a_verifier(train: DatasetRef, tmp_path: Path) -> None:
+def test_preferences_are_peoples_or_a_rankers(train: DatasetRef, tmp_path: Path) -> None:
     pairs = written(tmp_path / "pairs.parquet", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
     single = written(tmp_path / "single.parquet", [{"prompt": "a", "completion": "b", "label": "true"}])
-    assert preferences_of("text", curated(train, pairs)) == "people"
-    assert preferences_of("text", curated(train, single)) == "none"
-    assert preferences_of("text", curated(train)) == "none"
-    assert preferences_of("extraction", curated(train)) == "verifier"
+    verified, model = AlignSpec(), AlignSpec(ranker="reward-model", ranker_model="judge")
+    assert preferences_of("text", curated(train, pairs), verified) == "people"
+    assert preferences_of("text", curated(train, single), model) == "people"
+    assert preferences_of("text", curated(train), verified) == "none"
+    assert preferences_of("chat", curated(train), model) == "reward-model"
+    assert preferences_of("extraction", curated(train), verified) == "verifier"
 
 
 def base_of(tmp_path: Path) -> ModelRef:
@@ -197,9 +198,3 @@ def test_parts_of_the_rows_are_nested(train: DatasetRef, tmp_path: Path) -> None
     assert (small.rows, large.rows) == (10, 20)
     assert prompts[0] == prompts[1][:10]
     assert subset(train, 10, workspace).reused
-
-
-def test_given_pairs_are_told_as_sampled_ones(tmp_path: Path) -> None:
-    rows = [{"id": "1", "system": "", "prompt": "a", "chosen": "four", "rejected": "no"}] * 3
-    made = given_pairs(written(tmp_path / "pairs.parquet", rows))
-    assert (made.kept, made.prompts, made.chosen_characters, made.rejected_characters) == (3, 3, 4, 2)

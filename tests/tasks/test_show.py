@@ -10,6 +10,7 @@ import pytest
 from posttrain.artifacts import DatasetRef
 from posttrain.data.curate import CurateResult, FunnelStep
 from posttrain.data.validate import RuleCount, ValidateResult
+from posttrain.training.result import PairsResult
 from tasks import show
 
 REF = DatasetRef(uri="/w/rows.parquet", fingerprint="f" * 16, rows=1)
@@ -55,6 +56,19 @@ def test_the_funnel_is_a_picture_a_table_and_examples(validated: ValidateResult,
     picture = re.search(r"^!\[15 rows read, 6 to train on[^]]*\]\(data:image/svg\+xml;base64,([^)]+)\)", text)
     assert picture
     assert base64.b64decode(picture[1]).startswith(b"<svg")
+
+
+def test_pairs_are_told_with_what_was_set_aside() -> None:
+    made = PairsResult(
+        pairs=REF, set_aside=REF, ranked_by="verifier", prompts=9, samples=4, kept=3, dropped={"min_margin": 6},
+        mean_margin=0.5, chosen_characters=40, rejected_characters=30, chosen_longer=2 / 3, overlap=0.7, seconds=1,
+    )  # fmt: skip
+    text = show.pairs(made)
+    assert "3 pairs, ranked by verifier: 40 characters chosen, 30 rejected, chosen the longer in 67% of those" in text
+    assert "| min_margin | 6 |" in text
+    assert "| overlap | 0.7 |" in text
+    assert show.pair_metrics(made)["dropped/min_margin"] == 6
+    assert show.pair_metrics(made)["chosen_longer"] == pytest.approx(2 / 3)
 
 
 def test_without_validation_the_funnel_begins_at_curation(curated: CurateResult) -> None:

@@ -1,18 +1,18 @@
-"""Rewards, pairs and DPO."""
+"""Rewards, and pairs of the policy's own answers."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
-from posttrain.errors import DataError
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace
+from posttrain.data.steps import scoring
+from posttrain.errors import DataError, ModelError
 from posttrain.evaluation.slices import Slice
 from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
-from posttrain.training import dpo, pairs, sft
+from posttrain.training import pairs, sft
 from posttrain.training.rewards import extraction, intent_slots
 from posttrain.training.rows import read
 
@@ -59,12 +59,19 @@ def test_best_and_worst_make_a_pair_and_the_rest_is_counted(tmp_path: Path) -> N
     half = '{"intent": "Play", "slots": {"artist": "blur"}}'
     answers = [[half, GOLD], [GOLD, GOLD], ["no", "never"]]
 
-    result = pairs.rank(job(partial=str(tmp_path), final=str(tmp_path)), rows, answers, intent_slots, 0.0)
+    given = job(partial=str(tmp_path), final=str(tmp_path))
+    result = pairs.rank(given, rows, answers, pairs.scores_of(given, rows, answers), 0.0)
 
     (pair,) = read(result.pairs)
     assert (pair["id"], pair["chosen"], pair["rejected"]) == ("mixed", GOLD, half)
     assert pair["margin"] == pytest.approx(0.2)  # 0.6 · (1 - 2/3)
     assert (result.kept, result.no_margin, result.all_right, result.none_right) == (1, 2, 1, 1)
+    assert result.dropped == {"min_margin": 2}
+    near = read(result.set_aside)
+    assert [(pair["id"], pair["rejected"], pair["value"]) for pair in near] == [
+        ("right", GOLD, "margin 0"),
+        ("wrong", "never", "margin 0"),
+    ]
 
 
 def test_rows_that_cannot_be_verified_are_not_sampled_from() -> None:
@@ -110,56 +117,47 @@ def test_pairs_are_the_policys_own_words(base: ModelRef, data: Any, recipe: Any,
 
 
 @pytest.fixture(scope="module")
-def preferences(tmp_path_factory: pytest.TempPathFactory, data: Any) -> DatasetRef:
-    """Rows whose completion is preferred to the same one with another intent."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    made = [
-        {"id": row["id"], "system": "", "prompt": row["prompt"], "chosen": row["completion"],
-         "rejected": json.dumps({"intent": "Nothing", "slots": {}}), "margin": 0.8}
-        for row in read(data(20))
-    ]  # fmt: skip
-    path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
-    pq.write_table(pa.Table.from_pylist(made), path)
-    return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=len(made))
-
-
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_dpo_widens_the_margin_from_nothing(
-    base: ModelRef, preferences: DatasetRef, recipe: Any, tmp_path: Path, method: Any
-) -> None:
-    spec = AlignSpec(num_train_epochs=4, learning_rate=2e-3, sft_weight=0.2)
-    shape = SFTSpec(method=method, lora_rank=8, lora_alpha=16)
-    job = dpo.resolve(base, preferences, spec, shape, recipe)
-
-    result = dpo.run(job.model_copy(update={"partial": str(tmp_path), "final": str(tmp_path)}))
-
-    first, last = result.curve[0].metrics, result.metrics
-    assert first["rewards/margins"] == pytest.approx(0, abs=1e-4)
-    assert last["rewards/margins"] > 0.1
-    assert last["rewards/accuracies"] > 0.9
-
-
-def test_dpo_stands_an_adapter_on_the_merged_model(
-    base: ModelRef, data: Any, preferences: DatasetRef, recipe: Any, tmp_path: Path
-) -> None:
+def judge(base: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sequence classifier with one score and random weights, with the base's tokenizer."""
     import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
-    from posttrain.models.load import load_model
+    folder = tmp_path_factory.mktemp("judge")
+    tokenizer = AutoTokenizer.from_pretrained(base.base)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=0, eos_token_id=1, **shape)
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    return folder
 
-    shape = SFTSpec(method="lora", lora_rank=4, lora_alpha=16, learning_rate=1e-2)
-    (tmp_path / "sft").mkdir()
-    (tmp_path / "dpo").mkdir()
-    first = sft.resolve(base, data(20), None, shape, recipe)
-    policy = sft.run(first.model_copy(update={"partial": str(tmp_path / "sft"), "final": str(tmp_path / "sft")})).model
-    second = dpo.resolve(policy, preferences, AlignSpec(), shape, recipe)
-    aligned = dpo.run(
-        second.model_copy(update={"partial": str(tmp_path / "dpo"), "final": str(tmp_path / "dpo")})
-    ).model
 
-    ids = torch.arange(5, 15)[None]
-    merged = load_model(ModelRef(base=aligned.base, fingerprint=""))
-    assert torch.allclose(merged(ids).logits, load_model(policy)(ids).logits, atol=1e-4)
-    assert Path(aligned.adapter or "").is_relative_to(tmp_path / "dpo")
-    assert not torch.allclose(load_model(aligned)(ids).logits, merged(ids).logits, atol=1e-6)
+def test_a_reward_model_ranks_what_no_verifier_can(base: ModelRef, judge: Path, data: Any, tmp_path: Path) -> None:
+    spec = AlignSpec(ranker="reward-model", ranker_model=judge.name, min_margin=0.0, prompts=4, samples=3)
+    ranker = pairs.ranker_of(spec, judge.parent)
+    given = job(model=base, train=data(20), kind="chat", ranker=ranker, prompts=4, samples=3, min_margin=0.0,
+                max_new_tokens=6, partial=str(tmp_path), final=str(tmp_path))  # fmt: skip
+    result = pairs.run(given)
+
+    assert (result.ranked_by, result.prompts, result.samples, result.all_right) == ("reward model", 4, 3, 0)
+    found = read(result.pairs)
+    assert found
+    for side in ("chosen", "rejected"):
+        assert all(pair[side] for pair in found)
+    again = scoring.rewards(
+        judge, [("", pair["prompt"], pair[side]) for pair in found for side in ("chosen", "rejected")], 512
+    )
+    margins = again[:, 0].reshape(-1, 2) @ [1.0, -1.0]
+    assert margins == pytest.approx([pair["margin"] for pair in found], abs=1e-4)
+    assert min(margins) > 0
+
+
+def test_who_cannot_rank_is_refused(base: ModelRef, data: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"task\.kind chat: no verifier .* set align\.ranker: reward-model"):
+        pairs.make_pairs(base, data(20), TaskSpec(kind="chat"), AlignSpec(), Workspace(tmp_path))
+    spec = AlignSpec(ranker="reward-model", ranker_model="nowhere")
+    with pytest.raises(ModelError, match=r"align\.ranker_model: folder .*nowhere does not exist"):
+        pairs.ranker_of(spec, tmp_path)
+    policy = AlignSpec(ranker="reward-model", ranker_model=base.base)
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM, not a sequence classifier; align\.ranker_model"):
+        pairs.ranker_of(policy, tmp_path)

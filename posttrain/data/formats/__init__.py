@@ -10,6 +10,8 @@
 | sharegpt | conversations: [{from, value}] | messages |
 | preference | chosen, rejected; the prompt in a column, in turns, or as their shared beginning | preference |
 | comparison | prompt, output_1, output_2, preference: 1 to 2 | preference |
+| ranking | prompt, answers, ranks: a number for each, 1 the best | preference; a row for every two of different rank |
+| correction | prompt, completion (a bad case), correction | preference; the correction is chosen |
 | unpaired | prompt and completion, or messages; label (kto_tag): true or false | unpaired |
 | rating | prompt, completion; ratings in one column, in several, or one a line with its annotator | rating |
 

@@ -1,4 +1,4 @@
-"""Answers that are compared or judged: preference pairs, good and bad ones, ratings. Knows nothing of files."""
+"""Answers that are compared or judged: pairs, rankings, good and bad ones, ratings. Knows nothing of files."""
 
 from __future__ import annotations
 
@@ -73,6 +73,40 @@ def comparison(row: Row, shape: Shape) -> tuple[str, ...]:
     outputs = [text(row.get(shape.columns[part])) for part in ("output_1", "output_2")]
     chosen, rejected = outputs if number < 1.5 else reversed(outputs)
     return system, flat(said), chosen, rejected
+
+
+def correction(row: Row, shape: Shape) -> tuple[str, ...]:
+    """The same of a bad case: the corrected answer is the better one."""
+    system, said = question(row, shape)
+    better, worse = (text(row.get(shape.columns[part])) for part in ("correction", "completion"))
+    return system, flat(said), better, worse
+
+
+def ranking(row: Row, shape: Shape) -> tuple[str, ...]:
+    """System message, prompt, several answers and their ranks, both as JSON lists, for `ranked_rows.by_pair`."""
+    system, said = question(row, shape)
+    name = shape.columns["answers"]
+    listed = structure(row.get(name))
+    if not isinstance(listed, list) or len(listed) < 2:
+        raise ShapeError(f"{name} is {shown(row.get(name))}, expected a list of two answers or more")
+    if "ranks" in shape.columns:
+        ranks, answers = structure(row.get(shape.columns["ranks"])), [text(each) for each in listed]
+    else:
+        ranks = [each.get("rank") if isinstance(each, dict) else None for each in listed]
+        answers = [_said(each) for each in listed]
+    numbers = [_number(rank) for rank in ranks] if isinstance(ranks, list) else []
+    if len(numbers) != len(answers) or None in numbers:
+        raise ShapeError(
+            f"found ranks {shown(ranks)} for {len(answers)} answers, expected a number for each, 1 the best"
+        )
+    if len(set(numbers)) == 1:
+        raise ShapeError("all answers have one rank, expected one to be better")
+    return system, flat(said), orjson.dumps(answers).decode(), orjson.dumps(numbers).decode()
+
+
+def _said(value: Any) -> str:
+    names = ("completion", "text", "answer", "response", "output", "content")
+    return next((text(value[name]) for name in names if name in value), "") if isinstance(value, dict) else text(value)
 
 
 def unpaired(row: Row, shape: Shape) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from posttrain.data.formats.answers import comparison, preference, rating, unpaired
+from posttrain.data.formats.answers import comparison, correction, preference, ranking, rating, unpaired
 from posttrain.data.formats.prompts import Row, question, single, system_of
 from posttrain.data.formats.shape import TEXTS, Shape
 from posttrain.data.formats.turns import ShapeError, answered, as_json, flat, structure, text
@@ -106,6 +106,8 @@ _CONVERTERS: dict[str, Callable[[Row, Shape], tuple[str, ...]]] = {
     "intent_slots": _intent_slots,
     "preference": preference,
     "comparison": comparison,
+    "ranking": ranking,
+    "correction": correction,
     "rating": rating,
     "unpaired": unpaired,
     "messages": _conversation,

@@ -24,6 +24,10 @@ _RATINGS = ("ratings", "annotations", "scores", "annotator_ratings")
 _ONE_RATING = ("rating", "score")
 _ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id")
 _NUMBERED = re.compile(r"^(?:rating|score|annotation|annotator|grade|vote)[_-]?(?:\d+|[a-e])$", re.IGNORECASE)
+_CORRECTED = ("correction", "corrected", "corrected_completion", "corrected_answer", "corrected_output")
+_BAD = ("completion", "bad", "bad_completion", "bad_answer", "bad_output", "output", "response", "answer")
+_SEVERAL = ("answers", "completions", "responses", "outputs", "candidates")
+_RANKS = ("ranks", "rank", "ranking")
 _ALONGSIDE = ("input", "context")
 _TASKS = ("instruction", "question", "query")
 _TRUTHS = {True, False, "true", "false", "True", "False", "TRUE", "FALSE"}
@@ -90,6 +94,12 @@ class _Seen:
             return self.named.columns["label"]
         return next((name for name in _LABELS if self.has(name) and self.every(name, _is_truth)), "")
 
+    def ranked(self) -> bool:
+        """Whether rows hold several answers, each with a rank beside it or within it."""
+        answers = next((name for name in _SEVERAL if name in self.present and self.every(name, _is_several)), "")
+        beside = any(name in self.present and self.every(name, _is_several) for name in _RANKS)
+        return bool(answers) and (beside or self.every(answers, _holds_ranks))
+
     def ratings(self) -> tuple[str, ...]:
         """The columns of ratings; none when there are none by several annotators."""
         if self.named.ratings:
@@ -113,6 +123,11 @@ def _is_several(value: Any) -> bool:
     return isinstance(structure(value), list | dict)
 
 
+def _holds_ranks(value: Any) -> bool:
+    listed = structure(value)
+    return isinstance(listed, list) and all(isinstance(each, dict) and "rank" in each for each in listed)
+
+
 def _format(seen: _Seen, plain_text: bool) -> str:
     said = seen.named
     if said.ratings or "annotator" in said.columns:
@@ -121,6 +136,10 @@ def _format(seen: _Seen, plain_text: bool) -> str:
         return "preference"
     if seen.has("output_1", "output_2", "preference"):
         return "comparison"
+    if any(name in seen.present for name in _CORRECTED) and any(name in seen.present for name in _BAD):
+        return "correction"
+    if seen.ranked():
+        return "ranking"
     if seen.has("data", "intent") and seen.every("data", _is_utterance):
         return "intent_slots"
     turns = seen.turns()
@@ -213,6 +232,18 @@ def _comparison(seen: _Seen) -> dict[str, str]:
     return {**_asked(seen), "output_1": "output_1", "output_2": "output_2", "preference": "preference"}
 
 
+def _ranking(seen: _Seen) -> dict[str, str]:
+    ranks = next((name for name in _RANKS if name in seen.present), "")
+    answers = seen.first("completion", *_SEVERAL)
+    beside = {"ranks": ranks} if ranks or not seen.every(answers, _holds_ranks) else {}
+    return {**_asked(seen), "answers": answers, **{part: name or _RANKS[0] for part, name in beside.items()}}
+
+
+def _correction(seen: _Seen) -> dict[str, str]:
+    answers = {"completion": seen.first("completion", *_BAD), "correction": seen.first("correction", *_CORRECTED)}
+    return {**_asked(seen), **answers}
+
+
 def _unpaired(seen: _Seen) -> dict[str, str]:
     return {**_single(seen), "label": seen.label() or seen.first("label", *_LABELS)}
 
@@ -239,6 +270,8 @@ _COLUMNS: dict[str, Callable[[_Seen], dict[str, str]]] = {
     "intent_slots": _intent_slots,
     "preference": _preference,
     "comparison": _comparison,
+    "ranking": _ranking,
+    "correction": _correction,
     "rating": _rating,
     "unpaired": _unpaired,
     "messages": _messages,

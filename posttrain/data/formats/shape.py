@@ -24,6 +24,8 @@ KINDS: dict[str, RowKind] = {
     "intent_slots": "prompt_completion",
     "preference": "preference",
     "comparison": "preference",
+    "ranking": "preference",
+    "correction": "preference",
     "rating": "rating",
     "unpaired": "unpaired",
     "messages": "messages",

@@ -59,7 +59,7 @@ def rewards(folder: Path, rows: Sequence[Asked], max_tokens: int) -> np.ndarray:
     check_scores(folder)
     tokenizer, model = loaded(folder, "AutoModelForSequenceClassification")
     limit = min(max_tokens, _context(model))
-    encoded = [_conversation(tokenizer, row)[-limit:] for row in rows]
+    encoded = [conversation(tokenizer, row)[-limit:] for row in rows]
     padding = _padding(tokenizer, model)
 
     def batch(ids: Any, mask: Any, places: Sequence[int]) -> Any:
@@ -119,7 +119,8 @@ def _cut(start: int, ids: list[int], limit: int) -> tuple[int, list[int]]:
     return start - gone, [*ids[:1], *ids[1 + gone :]][:limit]
 
 
-def _conversation(tokenizer: Any, row: Asked) -> list[int]:
+def conversation(tokenizer: Any, row: Asked) -> list[int]:
+    """The tokens of a prompt and its answer, as a reward model reads them in training and ever after."""
     system, prompt, answer = row
     if tokenizer.chat_template:
         return _rendered(tokenizer, messages(system, prompt, answer), ask=False)

@@ -18,7 +18,7 @@ REMOTE = (
 
 Format = Literal[
     "auto", "prompt_completion", "messages", "alpaca", "sharegpt", "intent_slots", "text",
-    "preference", "comparison", "unpaired", "rating",
+    "preference", "comparison", "ranking", "correction", "unpaired", "rating",
 ]  # fmt: skip
 
 OURS = ("id", "source", "rule", "value", "threshold", "split", "twin", "verdict", "group", "problem", "problem_rule")
@@ -109,7 +109,8 @@ class DataSpec(Frozen):
     )
     preference: Sources = setting(
         [],
-        "What people prefer, for alignment: pairs of a chosen and a rejected answer, or answers with a label.",
+        "What people prefer, for alignment: pairs, comparisons, rankings, corrected bad cases, ratings, or answers "
+        "with a label.",
         source="S4",
     )
     published: str | None = setting(None, "JSON of published scores of others on the same test, for the report.")

@@ -21,6 +21,9 @@ class InstabilitySpec(Frozen):
     loss_rise: float = setting(0.2, "And when it has risen at least by this share of its best value.", gt=0)
     noise: float = setting(6.0, "And by this many standard errors of a window's median.", gt=0)
     gradient_growth: float = setting(10.0, "Gradient norms before clipping, as a multiple of those at the start.", gt=1)
+    chosen_growth: float = setting(
+        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the least before.", gt=1
+    )
     max_kl: float = setting(
         1.0,
         "Nats a token between policy and reference: what is said is then e times likelier, token by token.",

@@ -33,10 +33,17 @@ class OnlineSpec(Frozen):
         0.95, "λ of the advantage estimates (GAE): 1 trusts rewards, 0 the critic.", source="Ziegler", ge=0, le=1
     )
     critic_learning_rate: float = setting(
-        1e-3, "Of the critic's head, which starts at zero; the policy has its own rate.", source="this project", gt=0
+        0.05,
+        "Of the critic's head, which starts at zero: a step moves a value by about so much at most, in the unit of the "
+        "rewards.",
+        source="this project",
+        gt=0,
     )
     whiten_rewards: bool = setting(
-        True, "Divide a rollout's rewards by their standard deviation.", source="Ziegler (arXiv 1909.08593)"
+        False,
+        "Divide a rollout's rewards by their standard deviation, as Ziegler did. Off: returns then leave the unit of "
+        "the rewards, and value_clip_range lets the critic follow them only slowly.",
+        source="TRL's last PPO; measured here",
     )
     max_grad_norm: float = setting(0.5, "Gradients are clipped to this norm.", source="S3", gt=0)
     kl_controller: Literal["schedule", "fixed", "adaptive"] = setting(

@@ -15,6 +15,8 @@ from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
+from posttrain.spec.sections.reward_model import RewardModelSpec
+from posttrain.spec.sections.rewards import RewardsSpec
 from posttrain.spec.sections.schedule import ScheduleSpec
 from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
@@ -47,7 +49,9 @@ class PipelineSpec(Frozen):
     evaluate: EvaluateSpec = section(EvaluateSpec, "How models are measured.")
     strategy: StrategySpec = section(StrategySpec, "What is good enough, and what may be tried.")
     sft: SFTSpec = section(SFTSpec, "Supervised fine-tuning.")
-    align: AlignSpec = section(AlignSpec, "Preference optimisation (DPO).")
+    align: AlignSpec = section(AlignSpec, "Towards what is preferred (DPO, IPO, KTO, ORPO; PPO, GRPO, RLOO).")
+    reward_model: RewardModelSpec = section(RewardModelSpec, "A model of what people prefer, from data.preference.")
+    rewards: RewardsSpec = section(RewardsSpec, "What reinforcement learning is rewarded for.")
     guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")

@@ -121,8 +121,8 @@ class Actor(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             chosen = logits.gather(2, batch.completion_ids[..., None])[..., 0]
             log_probs = chosen - logits.logsumexp(dim=-1)
-            # Divided by the root of the width, an optimizer step moves values by like amounts in models of any size.
-            values = self.head(hidden / hidden.shape[-1] ** 0.5)[..., 0]
+            # Divided by the width, a step of Adam moves a value by no more than about the rate, in models of any size.
+            values = self.head(hidden / hidden.shape[-1])[..., 0]
         with torch.no_grad():
             entropy = loss.entropy(logits) if with_entropy else torch.zeros_like(log_probs)
         return Reading(log_probs, values, entropy)

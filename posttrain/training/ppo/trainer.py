@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from posttrain.progress import Progress
+from posttrain.prompts import Message
 from posttrain.training import checkpoint
 from posttrain.training.callbacks import CHECKPOINTS_IN_A_RUN, LARGEST_SHARE, SECONDS_BETWEEN_CHECKPOINTS
 from posttrain.training.guards.easing import Ease, pull_at, rate_at
@@ -82,11 +83,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt as tokens, as people wrote it, and the columns that rewards read."""
+    """A prompt as tokens, as people wrote it, the columns that rewards read, and the turns that were rendered."""
 
     ids: list[int]
     text: str
     columns: dict[str, Any]
+    turns: Sequence[Message] = ()
 
 
 @dataclass

@@ -26,7 +26,7 @@ def settings(**changes: Any) -> Settings:
     sampling = Sampling(changes.pop("max_new_tokens", 1), 1.0, 1.0, 1.0, 0)
     given: dict[str, Any] = {
         "updates": 20, "rollout_batch_size": 64, "mini_batch_size": 32, "micro_batch_size": 32, "ppo_epochs": 4,
-        "learning_rate": 3e-3, "critic_learning_rate": 1e-2, "clip_range": 0.2, "value_clip_range": 0.2,
+        "learning_rate": 3e-3, "critic_learning_rate": 0.05, "clip_range": 0.2, "value_clip_range": 0.2,
         "vf_coef": 0.1, "gamma": 1.0, "lam": 0.95, "whiten_rewards": False, "max_grad_norm": 0.5,
         "kl_controller": "fixed", "kl_coef": 0.0, "kl_schedule": (), "kl_target": 6.0, "kl_horizon": 10_000,
         "length_penalty": 0.0, "sampling": sampling,
@@ -79,7 +79,6 @@ def test_a_bandit_comes_to_its_optimum_under_the_penalty(base: ModelRef, tmp_pat
     )
 
     after = chances(trainer.actor.policy, trainer.tokenizer)
-    print(before, after, [p * e / (1 - p + p * e) for p in before], rewards)
     for p, found in zip(before, after, strict=True):
         assert found == pytest.approx(p * e / (1 - p + p * e), abs=0.08)
-    assert rewards[0] < 0.1
+    assert rewards[0] < 0.15 < 0.25 < rewards[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 import torch
 
 from posttrain.artifacts import ModelRef, Workspace
-from posttrain.errors import DataError, StageCrashed, TrainingDiverged
+from posttrain.errors import SpecError, StageCrashed, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
 from posttrain.spec.sections.online import OnlineSpec
 from posttrain.training import online, sft
 from posttrain.training.ppo.actor import Actor, Batch
 from posttrain.training.ppo.rollout import Sampling, draw, read
+from posttrain.training.result import TrainResult
 
 # PEFT 0.21 and TRL 1.16 still use names that transformers 5.23 has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -30,7 +32,7 @@ def policy(base: ModelRef, data: Any, tmp_path_factory: pytest.TempPathFactory) 
     """The random Llama after enough SFT to write JSON now and then."""
     from posttrain.training.job import Recipe
 
-    recipe = Recipe(learning_rate=3e-3, num_train_epochs=30, batch_size=8, micro_batch_size=8)
+    recipe = Recipe(learning_rate=3e-3, num_train_epochs=20, batch_size=8, micro_batch_size=8)
     folder = tmp_path_factory.mktemp("sft")
     job = sft.resolve(base, data(20), None, SFTSpec(method="full"), recipe)
     return sft.run(job.model_copy(update={"partial": str(folder), "final": str(folder)})).model
@@ -68,33 +70,62 @@ register_optimizer_step_pre_hook(faulty)
 """
 
 
-@pytest.mark.parametrize(
-    ("method", "way", "at", "more"),
-    [
-        ("ppo", FULL, 10, {"kl_controller": "adaptive", "kl_horizon": 50}),  # 4 steps an update: inside the third
-        ("ppo", LORA, 13, {}),
-        ("grpo", FULL, 3, {}),
-        ("rloo", LORA, 4, {}),
-    ],
-)
 def test_killed_and_resumed_is_bit_identical(
-    policy: ModelRef, data: Any, recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    method: str, way: dict[str, Any], at: int, more: dict[str, Any],
-) -> None:  # fmt: skip
-    job = job_of(policy, data, recipe, {**way, "save_steps": 1}, method=method, online=more)
+    policy: ModelRef, data: Any, recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(policy, data, recipe, {**LORA, "save_steps": 1})
     undisturbed = online.run(here(job, tmp_path / "undisturbed"))
 
     (tmp_path / "fault").mkdir()
-    (tmp_path / "fault/sitecustomize.py").write_text(FAULT.format(at=at, flag=tmp_path / "died"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fault"))
+    # 4 steps an update: inside the third
+    (tmp_path / "fault/sitecustomize.py").write_text(FAULT.format(at=10, flag=tmp_path / "died"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'fault'}:{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(StageCrashed, match="SIGKILL"):
         online.train(job, Workspace(tmp_path / "killed"))
     resumed = online.train(job, Workspace(tmp_path / "killed")).result
 
+    same(resumed, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("method", "way", "at", "more"),
+    [
+        ("ppo", FULL, 13, {"kl_controller": "adaptive", "kl_horizon": 50}),  # inside the fourth update
+        ("grpo", FULL, 3, {}),
+        ("rloo", LORA, 7, {"total_episodes": 112}),  # 5 rollouts a pass over the prompts: inside the second
+    ],
+)
+def test_stopped_in_a_step_and_resumed_is_bit_identical(
+    policy: ModelRef, data: Any, recipe: Any, tmp_path: Path, method: str, way: dict[str, Any], at: int, more: Any
+) -> None:
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+    job = job_of(policy, data, recipe, {**way, "save_steps": 1}, method=method, online=more)
+    undisturbed = online.run(here(job, tmp_path / "undisturbed"))
+    taken = 0
+
+    def faulty(*_: Any) -> None:
+        nonlocal taken
+        taken += 1
+        if taken == at:
+            raise KeyboardInterrupt
+
+    hook = register_optimizer_step_pre_hook(faulty)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            online.run(here(job, tmp_path / "stopped"))
+    finally:
+        hook.remove()
+    resumed = online.run(here(job, tmp_path / "stopped"))
+
+    same(resumed, undisturbed)
+
+
+def same(resumed: TrainResult, undisturbed: TrainResult) -> None:
     assert weights(resumed.model) == weights(undisturbed.model)
     assert (undisturbed.restarts, resumed.restarts) == (0, 1)
-    assert [point.step for point in resumed.curve] == [point.step for point in undisturbed.curve] == [1, 2, 3, 4]
-    assert resumed.metrics == undisturbed.metrics
+    assert [point.step for point in resumed.curve] == list(range(1, int(undisturbed.recipe["updates"] or 0) + 1))
+    assert resumed.curve == undisturbed.curve
 
 
 def actor_of(policy: ModelRef, method: str) -> Actor:
@@ -154,7 +185,8 @@ def test_draws_depend_on_their_number_not_on_their_batch(policy: ModelRef, data:
     assert all(one.ids.count(tokenizer.eos_token_id) == one.ended for one in completions)
     rollout = read(actor, prompts, completions, 0, 2)
     assert rollout.batch.written.sum(dim=1).tolist() == [len(one.ids) for one in completions]
-    assert torch.allclose(rollout.log_probs, read(actor, prompts, completions, 0, 6).log_probs, atol=1e-5)
+    apart = rollout.log_probs - read(actor, prompts, completions, 0, 6).log_probs
+    assert apart[rollout.batch.written].abs().max() < 1e-4
 
 
 def test_a_split_mini_batch_takes_the_same_steps(policy: ModelRef, data: Any, recipe: Any, tmp_path: Path) -> None:
@@ -184,12 +216,26 @@ def test_what_is_logged_and_who_sees_it(policy: ModelRef, data: Any, recipe: Any
     assert first["objective/kl"] == pytest.approx(0, abs=1e-4), "the policy begins as its reference"
     assert first["objective/kl_coef"] == 0.08
     assert seen[1][1]["objective/kl_coef"] == 0.05
-    assert {"reward", "rewards/intent_slots/mean", "objective/entropy", "policy/clipfrac", "policy/approxkl", "loss/policy",
-            "loss/value", "val/explained_variance", "completions/mean_length", "completions/stop_rate",
-            "grad_norm"} <= set(first)  # fmt: skip
+    assert set(first) == {
+        "reward", "reward_std", "rewards/intent_slots/mean", "objective/kl", "objective/kl_k1", "objective/kl_coef",
+        "objective/entropy", "policy/clipfrac", "policy/approxkl", "loss/policy", "loss/value", "val/clipfrac",
+        "val/explained_variance", "completions/mean_length", "completions/stop_rate", "grad_norm", "learning_rate",
+    }  # fmt: skip
     assert 0 <= first["completions/stop_rate"] <= 1
 
 
 def test_groups_that_do_not_divide_are_refused(policy: ModelRef, data: Any, recipe: Any) -> None:
-    with pytest.raises(DataError, match=r"rollout_batch_size: found 16, which align\.samples 3 does not divide"):
+    with pytest.raises(SpecError, match=r"rollout_batch_size: found 16, which align\.samples 3 does not divide"):
         job_of(policy, data, recipe, FULL, method="grpo", samples=3)
+
+
+def test_the_verified_reward_climbs(policy: ModelRef, data: Any, recipe: Any, tmp_path: Path) -> None:
+    """With the spec's defaults but for sizes and the rate, which a model of a hundred thousand weights needs higher."""
+    more = {"total_episodes": 18 * 32, "rollout_batch_size": 32, "mini_batch_size": 16, "ppo_epochs": 4}
+
+    result = online.run(here(job_of(policy, data, recipe, FULL, online=more, learning_rate=3e-4), tmp_path))
+
+    rewards = [point.metrics["rewards/intent_slots/mean"] for point in result.curve]
+    # A mean of 128 completions, each from 0 to 1, is off by 0.04 at most two times in three.
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1, rewards
+    assert 0 < result.metrics["objective/kl"] < 5

@@ -1,22 +1,21 @@
-"""Rewards as plain functions, `(prompts, completions, **columns) -> list[float]`, as TRL calls them.
+"""The signal `verifier`: each task kind's own check against the row's known completion (column `expected`).
 
-Each is the task's own verifier: it compares with the row's known completion (column `expected`), no model judges.
-Pure; knows nothing of sampling or training.
+No model judges. Range 0 to 1. Pure; knows nothing of sampling or training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from posttrain.evaluation.metrics import verify
-
-Reward = Callable[..., list[float]]
+from posttrain.training.rewards.penalties import Reward
+from posttrain.training.rewards.text import Told, plain
 
 
 def intent_slots(
     prompts: Sequence[Any],
-    completions: Sequence[str],
+    completions: Sequence[Told],
     *,
     expected: Sequence[str],
     **columns: Any,
@@ -32,7 +31,7 @@ def intent_slots(
 
 def extraction(
     prompts: Sequence[Any],
-    completions: Sequence[str],
+    completions: Sequence[Told],
     *,
     expected: Sequence[str],
     **columns: Any,
@@ -43,7 +42,7 @@ def extraction(
 
 def text(
     prompts: Sequence[Any],
-    completions: Sequence[str],
+    completions: Sequence[Told],
     *,
     expected: Sequence[str],
     **columns: Any,
@@ -54,7 +53,7 @@ def text(
 
 def classification(
     prompts: Sequence[Any],
-    completions: Sequence[str],
+    completions: Sequence[Told],
     *,
     expected: Sequence[str],
     **columns: Any,
@@ -65,7 +64,7 @@ def classification(
 
 def verifiable(
     prompts: Sequence[Any],
-    completions: Sequence[str],
+    completions: Sequence[Told],
     *,
     expected: Sequence[str],
     **columns: Any,
@@ -74,9 +73,9 @@ def verifiable(
     return _verified("verifiable", completions, expected)
 
 
-def _verified(kind: str, completions: Sequence[str], expected: Sequence[str]) -> list[float]:
+def _verified(kind: str, completions: Sequence[Told], expected: Sequence[str]) -> list[float]:
     pairs = zip(completions, expected, strict=True)
-    return [float(verify(kind, known, completion)) for completion, known in pairs]
+    return [float(verify(kind, known, plain(completion))) for completion, known in pairs]
 
 
 REWARDS: dict[str, Reward] = {

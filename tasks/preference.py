@@ -1,11 +1,11 @@
-"""DPO task: one call to `posttrain.training.dpo.train`; a retry resumes from its checkpoint."""
+"""Preference task: one call to `posttrain.training.preference.train`; a retry resumes from its checkpoint."""
 
 from __future__ import annotations
 
 from prefect import task
 
 from posttrain.artifacts import ModelRef
-from posttrain.training import dpo, recipes
+from posttrain.training import preference, recipes
 from posttrain.training.result import PairsResult, TrainResult
 from tasks import show
 from tasks.policy import DEVICE_STAGE
@@ -13,15 +13,17 @@ from tasks.run import Run
 
 
 @task(name="dpo", task_run_name="dpo", **DEVICE_STAGE)
-def train_dpo(run: Run, policy: ModelRef, made: PairsResult) -> TrainResult:
-    """Move the policy towards the chosen and away from the rejected completions."""
+def train_preference(run: Run, policy: ModelRef, made: PairsResult) -> TrainResult:
+    """Move the policy towards the chosen and away from the rejected completions, by `align.method`."""
     spec = run.spec
     with run.stage("dpo") as stage:
         recipe = recipes.for_dpo(spec.align, spec.sft, policy, made.pairs.rows, spec.resources.threads)
-        done = dpo.train(policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress, spec.guards)
+        done = preference.train(
+            policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress, spec.guards
+        )
         stage.finish(
             done,
-            show.loss(done.result),
+            f"{spec.align.method}: {show.loss(done.result)}",
             params=done.result.recipe,
             metrics={**done.result.metrics, "restarts": done.result.restarts, **show.guards_count(done.result)},
             datasets={"pairs": made.pairs},
