@@ -29,7 +29,7 @@ NATS = 10.0
 
 def find(history: History, spec: GuardsSpec) -> Finding | None:
     """What is unstable now, the gravest first."""
-    for look in (_not_finite, _away, _loss, _chosen, _gradients):
+    for look in (_not_finite, _away, _loss, _chosen, _gradients, _spike):
         if finding := look(history, spec):
             return finding
     return None
@@ -73,7 +73,7 @@ def _loss(history: History, spec: GuardsSpec) -> Finding | None:
     """Whether loss came back: the last window against the best that was before it.
 
     A rate that is far too high spoils the first steps already, so two points before the window are enough to compare
-    with; as long as they are fewer than a window, twice and a half the usual rise is asked for.
+    with. As long as they are fewer than a window nothing is known of the noise, and more of a rise is asked for.
     """
     window, limits = spec.window, spec.instability
     losses = series(history, "loss")
@@ -83,8 +83,9 @@ def _loss(history: History, spec: GuardsSpec) -> Finding | None:
     start, now = median(past[:window]), median(last)
     shortest = min(SHORTEST, len(past))
     best = lowest(past, shortest)
-    error = MEDIAN_OVER_MEAN * noise(past) * math.sqrt(1 / window + 1 / shortest)
-    rise = limits.loss_rise * (1 if len(past) >= window else EARLY)
+    early = len(past) < window
+    error = 0.0 if early else MEDIAN_OVER_MEAN * noise(past) * math.sqrt(1 / window + 1 / shortest)
+    rise = limits.loss_rise * (EARLY if early else 1)
     needed = max(limits.lost_share * (start - best), rise * abs(best), limits.noise * error)
     if now - best <= needed:
         return None
@@ -94,6 +95,22 @@ def _loss(history: History, spec: GuardsSpec) -> Finding | None:
         since=_since(history, window),
         diagnosis=f"loss rose from {best:.3g} to {now:.3g}, by more than {needed:.2g}; lower learning_rate",
         numbers={"start": start, "best": best, "now": now, "borne": needed},
+    )
+
+
+def _spike(history: History, spec: GuardsSpec) -> Finding | None:
+    """Whether the last loss is far above all before it. One such point warns: it is the next ones that decide."""
+    losses = series(history, "loss")
+    past = losses[:-1]
+    if len(past) < BEFORE or "reward" in history[-1].metrics or not losses[-1] > spec.instability.spike * max(past) > 0:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=history[-1].step,
+        acts=False,
+        diagnosis=f"loss leapt to {losses[-1]:.3g}, more than {spec.instability.spike:g} times all before it",
+        numbers={"highest": max(past), "now": losses[-1]},
     )
 
 
