@@ -32,10 +32,10 @@ def print_advice(console: Console, outcome: Outcome, path: Path) -> None:
     console.print("The way through the chart", style="bold")
     print_path(console, decision)
     console.print()
-    console.print(Text.assemble("→ ", MEANING[decision.action], cost(decision)), style="bold cyan", highlight=False)
+    console.print(Text.assemble("→ ", decision.meaning, cost(decision)), style="bold cyan", highlight=False)
     console.print(Padding(Text(decision.reasons[-1]), (0, 0, 1, 2)), highlight=False)
     if decision.alternatives:
-        console.print(alternatives_table(decision.alternatives))
+        console.print(alternatives_table(decision.alternatives, decision.aligner))
     console.print(where_to_look(outcome))
     if decision.action in TRAINS:
         console.print(f"posttrain run {path} does it", highlight=False)
@@ -50,8 +50,8 @@ def print_path(console: Console, decision: Decision) -> None:
             console.print(Padding(Text(reason, style="dim"), (0, 0, 0, 6)), highlight=False)
 
 
-def alternatives_table(alternatives: tuple[Alternative, ...]) -> Table:
-    """A row per rung that was not chosen: what it would cost, and why not."""
+def alternatives_table(alternatives: tuple[Alternative, ...], aligner: str = "DPO") -> Table:
+    """A row per rung that was not chosen: what it would cost, and why not; `aligner` is alignment's method."""
     table = Table(
         title="Not chosen", title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
     )
@@ -59,7 +59,6 @@ def alternatives_table(alternatives: tuple[Alternative, ...]) -> Table:
     table.add_column("cost", justify="right", no_wrap=True)
     table.add_column("why not", ratio=6, overflow="fold")
     for other in alternatives:
-        table.add_row(
-            Text(MEANING[other.action].partition(":")[0]), cost(other).removeprefix(", "), Text(other.why_not)
-        )
+        meaning = MEANING[other.action].replace("DPO", aligner).partition(":")[0]
+        table.add_row(Text(meaning), cost(other).removeprefix(", "), Text(other.why_not))
     return table

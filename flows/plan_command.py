@@ -11,7 +11,6 @@ from flows.display import make_console
 from flows.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
 from posttrain.models.recipe import Recipe
-from posttrain.strategy import MEANING
 from posttrain.wording import duration
 
 STYLES = {"unchanged": "dim", "would run": "bold", "may run": "", "not needed": "dim"}
@@ -28,12 +27,14 @@ def show_plan(path: Path) -> None:
     for note in checked.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     if plan.decision:
-        console.print(f"decided: {MEANING[plan.decision.action]}", highlight=False)
+        console.print(f"decided: {plan.decision.meaning}", highlight=False)
         console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)
     console.print(stage_table(plan))
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
     if spec.strategy.align != "never":
-        console.print(recipe_table("DPO, if the measurement asks for it: values and why", plan.align))
+        console.print(
+            recipe_table(f"{spec.align.method.upper()}, if the measurement asks for it: values and why", plan.align)
+        )
     for setting in (*plan.sft.settings, *plan.align.settings):
         if setting.warning:
             console.print(f"warning: {setting.name}: {setting.warning}", style="yellow", markup=False, highlight=False)

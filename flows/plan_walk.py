@@ -23,14 +23,16 @@ from posttrain.evaluation.slices import slices_of
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
+from posttrain.spec.sections.align import ONLINE
 from posttrain.strategy import curve
 from posttrain.strategy.known import known_before
-from posttrain.training import pairs, preference, recipes, sft
+from posttrain.training import online, pairs, preference, recipes, reward_model, sft
 from posttrain.training.given import given_pairs
 from posttrain.training.result import PairsResult, TrainResult
 from posttrain.training.subset import subset
 
-ALIGNMENT = ("pairs", "dpo", "after-dpo")
+TRAINS_ALIGNED = ("dpo", *ONLINE)
+ALIGNMENT = ("pairs", "reward-model", *(name for stage in TRAINS_ALIGNED for name in (stage, f"after-{stage}")))
 CURVE = tuple(f"{stage}-{share}" for share in curve.SHARES for stage in ("sft", "after-sft"))
 """Stages of a learning curve, which stand after after-sft where the spec asks for one."""
 
@@ -121,7 +123,7 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
         aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
         if aligned:
             yield "test", ask.scores(aligned, "test")
-        elif "dpo" not in walk.done:  # there was no pair to learn from
+        elif spec.align.stage not in walk.done:  # there was nothing to learn from
             walk.decision = strategy.decide(evidence.without_preferences())
         return
     collect = curve.wanted_before_collecting(spec, walk.decision, rows.train.rows)
@@ -155,7 +157,42 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
 def _align(
     ask: _Measuring, decision: strategy.Decision, model: Any, prompting: Scores, before: Scores
 ) -> Generator[tuple[str, Done[Any]], None, Any]:
-    """DPO as `flows/train.py` does it; returns the model that passed its gate, if one did."""
+    """Alignment as `flows/train.py` does it; returns the model that passed its gate, if one did."""
+    spec = ask.spec
+    learn = _from_rewards if spec.align.is_online else _from_pairs
+    aligned = yield from learn(ask, decision, model)
+    if aligned is None:
+        return None
+    after = ask.scores(aligned, "validation")
+    yield f"after-{spec.align.stage}", after
+    passed = _judge(spec, "after_align", after.result, {"baseline": prompting, "previous": before}).passed
+    return aligned if passed else None
+
+
+def _from_rewards(
+    ask: _Measuring, decision: strategy.Decision, model: Any
+) -> Generator[tuple[str, Done[Any]], None, Any]:
+    """PPO, GRPO or RLOO; returns the model, None when nothing can reward."""
+    spec, rows, judge = ask.spec, ask.rows, None
+    if rows.preference and online.wants_reward_model(spec.rewards, rows.preference):
+        start = reward_model.start_from(model, spec.reward_model)
+        pairs_given = rows.preference.rows
+        tuning = recipes.for_reward_model(spec.reward_model, spec.sft, start, pairs_given, spec.resources.threads)
+        judged = reward_model.train(model, rows.preference, spec.reward_model, spec.sft, tuning, ask.workspace)
+        yield "reward-model", judged
+        judge = judged.result.reward_model
+    if online.cannot_reward(spec.rewards, spec.task.kind, judge):
+        return None
+    job = online.job_for(spec, model, rows.train, rows.validation, judge, decision.slices, ask.root)
+    aligned = online.train(job, ask.workspace)
+    yield spec.align.stage, aligned
+    return aligned.result.model
+
+
+def _from_pairs(
+    ask: _Measuring, decision: strategy.Decision, model: Any
+) -> Generator[tuple[str, Done[Any]], None, Any]:
+    """DPO, IPO, KTO or ORPO; returns the model, None when there is no pair."""
     spec, rows = ask.spec, ask.rows
     if decision.by_people and rows.preference:
         given = given_pairs(rows.preference, spec.align, spec.task.kind, ask.workspace)
@@ -180,10 +217,7 @@ def _align(
     tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
     aligned = preference.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
     yield "dpo", aligned
-    after = ask.scores(aligned.result.model, "validation")
-    yield "after-dpo", after
-    passed = _judge(spec, "after_align", after.result, {"baseline": prompting, "previous": before}).passed
-    return aligned.result.model if passed else None
+    return aligned.result.model
 
 
 def _curve(ask: _Measuring, measured: Scores) -> Generator[tuple[str, Done[Any]], None, RowsNeeded | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from flows.plan_walk import ALIGNMENT, CURVE, LookOnly, NotDone, Walk, walk_through
+from flows.plan_walk import ALIGNMENT, CURVE, TRAINS_ALIGNED, LookOnly, NotDone, Walk, walk_through
 from posttrain import strategy
 from posttrain.evaluation.scores import Prompting
 from posttrain.models import estimate
@@ -39,7 +39,7 @@ STAGES = (
 )
 ESTIMATE_OF = {f"baseline-{way}": "baseline" for way in get_args(Prompting)} | {
     "after-sft": "evaluate",
-    "after-dpo": "evaluate aligned",
+    **{f"after-{stage}": "evaluate aligned" for stage in TRAINS_ALIGNED},
     **{name: "evaluate" if name.startswith("after") else "sft" for name in CURVE},
 }
 
@@ -92,6 +92,10 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
     baselines = tuple(f"baseline-{way}" for way in spec.evaluate.ways_of_prompting)
     first, last = STAGES.index("baseline-zero-shot"), STAGES.index("baseline-few-shot")
     names = STAGES[0 if spec.synthetic.distill else 1 : first] + baselines + STAGES[last + 1 :]
+    if spec.align.is_online:
+        first, method = names.index("pairs"), spec.align.stage
+        asked = ("reward-model",) if spec.data.preference else ()
+        names = (*names[:first], *asked, method, f"after-{method}", "test")
     after = names.index("after-sft") + 1
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
@@ -102,6 +106,8 @@ def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate],
     if name == "distill" and spec.synthetic.distill:
         most = f"asks {spec.synthetic.distill.teacher.model}; at most {spec.synthetic.distill.teacher.max_cost:g}"
         return PlannedStage(name, "would run", 0.0, 0, f"{most} in the unit of its prices; time is the teacher's")
+    if name == "reward-model" and name not in walk.needless and not walk.complete:
+        return PlannedStage(name, "may run", 0.0, 0, "people's pairs are learnt first; its time is not estimated")
     guess = expected.get(ESTIMATE_OF.get(name, name))
     if name in walk.needless or walk.complete or guess is None:
         return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
@@ -133,7 +139,9 @@ def _condition(name: str, walk: Walk, spec: PipelineSpec) -> str:
     if name in CURVE:
         return "" if walk.last in CURVE else "if a target is missed after SFT, or rows are too few"
     if name == "test":
-        return "" if walk.last in ("after-sft", "after-dpo") else "if the gates pass"
+        return (
+            "" if walk.last in ("after-sft", *(f"after-{stage}" for stage in TRAINS_ALIGNED)) else "if the gates pass"
+        )
     asked = all(f"baseline-{way}" in walk.done for way in spec.evaluate.ways_of_prompting)
     return "if the prompt is not enough" if name in ("sft", "after-sft") and not asked else ""
 

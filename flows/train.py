@@ -10,6 +10,8 @@ from posttrain.data.curate import CurateResult
 from posttrain.evaluation.scores import Scores
 from posttrain.strategy import Decision
 from posttrain.strategy.curve import wanted_after_sft
+from posttrain.training.online import wants_reward_model
+from posttrain.training.result import TrainResult
 from tasks.baseline import Baseline, measure_baseline
 from tasks.candidate import Candidate
 from tasks.decide import decide_after_sft, decide_how_many_rows
@@ -17,8 +19,10 @@ from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.given_pairs import take_pairs
 from tasks.learning_curve import learning_curve
+from tasks.online import train_online
 from tasks.pairs import make_pairs
 from tasks.preference import train_preference
+from tasks.reward_model import train_reward_model
 from tasks.run import Run
 from tasks.search import search_values
 from tasks.sft import train_sft
@@ -43,22 +47,39 @@ def train_model(run: Run, rows: CurateResult, baseline: Baseline) -> Candidate:
 
 
 def align_base(run: Run, rows: CurateResult, baseline: Baseline, decision: Decision) -> Candidate | None:
-    """DPO on the base model, SFT skipped; None when there is no pair to learn from."""
+    """Alignment of the base model, SFT skipped; None when there is nothing to learn from."""
     return align(run, run.base, rows, baseline, baseline.best, decision)
 
 
 def align(
     run: Run, model: ModelRef, rows: CurateResult, baseline: Baseline, before: Scores, decision: Decision
 ) -> Candidate | None:
-    """DPO on `model`, whose scores were `before`; None when there is no pair to learn from."""
+    """Align `model`, whose scores were `before`, by `align.method`; None when there is nothing to learn from."""
+    match run.spec.align.method:
+        case "ppo" | "grpo" | "rloo":
+            aligned = learn_from_rewards(run, model, rows, decision)
+        case _:
+            aligned = learn_from_pairs(run, model, rows, decision)
+    if aligned is None:
+        return None
+    scores = evaluate(run, aligned.model, rows, "validation", f"after-{run.spec.align.stage}")
+    verdict = judge(run, "after_align", scores, baseline=baseline.best, previous=before)
+    return Candidate(model=aligned.model, scores=scores, verdict=verdict, decision=decision)
+
+
+def learn_from_pairs(run: Run, model: ModelRef, rows: CurateResult, decision: Decision) -> TrainResult | None:
+    """DPO, IPO, KTO or ORPO on people's pairs or on the model's own; None when there is no pair."""
     given = rows.preference if decision.by_people else None
     pairs = take_pairs(run, given) if given else make_pairs(run, model, rows, decision.slices)
-    if not pairs.kept:
-        return None
-    dpo = train_preference(run, model, pairs)
-    scores = evaluate(run, dpo.model, rows, "validation", "after-dpo")
-    verdict = judge(run, "after_align", scores, baseline=baseline.best, previous=before)
-    return Candidate(model=dpo.model, scores=scores, verdict=verdict, decision=decision)
+    return train_preference(run, model, pairs) if pairs.kept else None
+
+
+def learn_from_rewards(run: Run, model: ModelRef, rows: CurateResult, decision: Decision) -> TrainResult | None:
+    """PPO, GRPO or RLOO, after a reward model where people's pairs are to be rewarded; None when nothing can reward."""
+    preferred = None
+    if wants_reward_model(run.spec.rewards, rows.preference):
+        preferred = train_reward_model(run, rows, model).reward_model
+    return train_online(run, model, rows, preferred, decision.slices)
 
 
 def draw_curve(run: Run, rows: CurateResult, baseline: Baseline) -> Decision:

@@ -16,7 +16,7 @@ from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.outcome import Outcome
 from posttrain.registry import Incumbent, Promotion
-from posttrain.spec.sections.align import Method
+from posttrain.spec.sections.align import ONLINE, Method
 from posttrain.strategy.curve import SHARES
 from posttrain.training.result import TrainResult
 from tasks.baseline import Baseline
@@ -62,6 +62,7 @@ def page(
         },
         decisions=outcome.decisions,
         verdicts=outcome.verdicts,
+        aligner=spec.align.method.upper(),
         preference=_preference(run),
         rules=tuple(report.RuleRow.model_validate(rule) for rule in validated.rules),
         funnel=tuple(report.FunnelRow.model_validate(step) for step in rows.funnel),
@@ -98,14 +99,14 @@ def measured_models(run: Run) -> dict[str, Scores]:
 
 
 def _name(run: Run, label: str) -> str:
-    if label == "after-dpo":
+    if label == f"after-{run.spec.align.stage}":
         return run.spec.align.method.upper()
     return SCORES.get(label, label.replace("baseline-", "Base, "))
 
 
 def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
     trained: dict[str, TrainResult] = {
-        label: run.stages[label].result for label in ("sft", "dpo") if label in run.stages
+        label: run.stages[label].result for label in ("sft", "dpo", *ONLINE) if label in run.stages
     }
     return tuple(
         report.TrainingCurve.model_validate(
@@ -124,7 +125,22 @@ def _curves(run: Run) -> tuple[report.TrainingCurve, ...]:
 def _preference(run: Run) -> str:
     """What the pairs were, if any were made."""
     made = run.stages.get("pairs")
-    return f"Method {run.spec.align.method}. {made.result.words}" if made else ""
+    if made:
+        return f"Method {run.spec.align.method}. {made.result.words}"
+    learnt = run.stages.get(run.spec.align.stage) if run.spec.align.is_online else None
+    if learnt is None:
+        return ""
+    result: TrainResult = learnt.result
+    first, last = (point.metrics for point in (result.curve[0], result.curve[-1]))
+    rewards = ", ".join(
+        f"{name.split('/')[1]} {first[name]:.3f} → {last[name]:.3f}"
+        for name in first
+        if name.startswith("rewards/") and name.endswith("/mean")
+    )
+    return (
+        f"Method {run.spec.align.method}: {len(result.curve)} updates; mean rewards {rewards}; "
+        f"KL to the model before {last.get('objective/kl', 0.0):.2f} nats a completion."
+    )
 
 
 def changes(

@@ -9,13 +9,14 @@ from posttrain.artifacts import DatasetRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.scores import Scores
 from posttrain.registry import Asking, CardFacts, Incumbent, Registered
+from posttrain.spec.sections.align import ONLINE
 from tasks import show
 from tasks.baseline import Baseline
 from tasks.candidate import Candidate
 from tasks.policy import STAGE
 from tasks.run import Run
 
-TRAINING = ("sft", "dpo")
+TRAINING = ("sft", "dpo", *ONLINE)
 
 
 @task(name="register", task_run_name="register", **STAGE)

@@ -27,17 +27,24 @@ def train_reward_model(run: Run, rows: CurateResult, policy: ModelRef) -> Reward
             raise DataError("data.preference: found no pair, expected pairs to learn a reward model from; add some")
         start = reward_model.start_from(policy, spec.reward_model)
         recipe = recipes.for_reward_model(spec.reward_model, spec.sft, start, pairs.rows, spec.resources.threads)
-        done = reward_model.train(policy, pairs, spec.reward_model, spec.sft, recipe, run.workspace, stage.progress)
+        done = reward_model.train(
+            policy, pairs, spec.reward_model, spec.sft, recipe, run.workspace, stage.progress, spec.guards
+        )
         result = done.result
         stage.finish(
             done,
             show_reward_model.in_words(result),
             params=result.recipe,
-            metrics={**result.metrics, **show_reward_model.metrics(result), "restarts": result.restarts},
+            metrics={
+                **result.metrics,
+                **show_reward_model.metrics(result),
+                "restarts": result.restarts,
+                **show.guards_count(result),
+            },
             datasets={"preference": pairs},
             curve=[(point.step, point.metrics) for point in result.curve],
             model=result.model,
-            tables=show_reward_model.bias_table(result),
+            tables={**show_reward_model.bias_table(result), **show.guards_table(result)},
         )
         run.verdicts.append(result.verdict)
         log_verdict(run.mlflow_run_id, result.verdict)

@@ -14,7 +14,6 @@ from prefect.artifacts import create_markdown_artifact
 from posttrain.data.rows import shorten
 from posttrain.report import FunnelRow, RuleRow
 from posttrain.report import funnel as drawing
-from posttrain.strategy import MEANING
 
 if TYPE_CHECKING:
     from posttrain.data.curate import CurateResult
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from posttrain.gates import Check, Verdict
     from posttrain.strategy import Decision
     from posttrain.training.result import PairsResult, TrainResult
+    from posttrain.training.rewards import Addition
 
 
 def artifact(key: str, description: str, markdown: str) -> None:
@@ -166,7 +166,7 @@ def decision(made: Decision) -> str:
     reasons = "\n".join(f"- {reason}" for reason in made.reasons)
     turns = [(turn.question, turn.answer, "; ".join(turn.because)) for turn in made.path]
     others = [(other.action, other.why_not, _cost(other.minutes, other.money)) for other in made.alternatives]
-    parts = [f"**{MEANING[made.action]}** {_cost(made.minutes, made.money)}", reasons]
+    parts = [f"**{made.meaning}** {_cost(made.minutes, made.money)}", reasons]
     if turns:
         parts += ["### The way through the flowchart", table(("question", "answer", "because"), turns)]
     if others:
@@ -237,6 +237,20 @@ def in_words(measured: Scores) -> str:
         for name, score in measured.metrics.items()
         if name != "wrapper_consistency"
     )
+
+
+def rewards(result: TrainResult, joined: Sequence[Addition]) -> str:
+    """What training took, and whether signals that joined later hurt those before them."""
+    told = [(one.added, one.signal, one.outcome, one.reason) for one in joined]
+    parts = [table(("joined", "signal before it", "outcome", "reason"), told)] if told else []
+    return "\n\n".join([training(result), *parts])
+
+
+def rewarded(result: TrainResult) -> str:
+    """How far learning from rewards went, on one line."""
+    first, last = (point.metrics for point in (result.curve[0], result.curve[-1]))
+    kl = last.get("objective/kl", float("nan"))
+    return f"{len(result.curve):,} updates, reward {first['reward']:.3f} → {last['reward']:.3f}, KL {kl:.2f} nats"
 
 
 def loss(result: TrainResult) -> str:

@@ -189,6 +189,7 @@ class ReportInput(Frozen):
     facts: dict[str, str] = Field({}, description="Shown under the headline: task, base, spec file, finished")
     decisions: tuple[Decision, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    aligner: str = Field("DPO", description="The name of alignment's method")
     rules: tuple[RuleRow, ...] = ()
     funnel: tuple[FunnelRow, ...] = ()
     other_funnels: dict[str, tuple[FunnelRow, ...]] = Field({}, description="Part of the data → its own steps")

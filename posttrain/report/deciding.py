@@ -194,7 +194,7 @@ def _ends(decision: Decision) -> dict[str, str]:
     if decision.action in ("use_prompt", "keep_prompt"):
         return {decision.action: PROMPTING.get(decision.prompting, decision.prompting)}
     if decision.action == "align_base":
-        return {"limits": _minutes("align_base", "DPO")(decision.evidence)}
+        return {"limits": _minutes("align_base", decision.aligner)(decision.evidence)}
     return {}
 
 
@@ -208,12 +208,12 @@ def _trained(report: ReportInput) -> Iterator[tuple[str, str]]:
     """What training came to, and what became of the version."""
     measured = {line.label: line.scores for line in report.scores}
     chosen = {decision.action for decision in last_decisions(report.decisions)}
-    for key, label, actions in (("sft", "SFT", {"sft"}), ("dpo", "DPO", {"align", "align_base"})):
+    for key, label, actions in (("sft", "SFT", {"sft"}), ("dpo", report.aligner, {"align", "align_base"})):
         if label in measured:
             name = next((name for name in report.targets if name in measured[label].metrics), None)
             name = name or next(iter(measured[label].metrics), None)
             yield key, f"{words(name)} {number(measured[label].metrics[name].value)}" if name else ""
         elif chosen & actions:
-            yield key, "advised, not run" if report.ending == "advice" else "no pair to learn from" * (key == "dpo")
+            yield key, "advised, not run" if report.ending == "advice" else "nothing to learn from" * (key == "dpo")
     if report.lineage.alias and report.lineage.model_uri:
         yield report.lineage.alias, f"version {report.lineage.model_uri.rsplit('/', 1)[-1]}"

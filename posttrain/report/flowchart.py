@@ -43,6 +43,8 @@ class Way:
 
     keys: tuple[str, ...]
     answers: dict[str, str]
+    aligner: str = "DPO"
+    """The name of alignment's method, in place of DPO in titles."""
     fallback: bool = False
     """Whether the gate after DPO refused, so that the model before it went on."""
 
@@ -166,7 +168,8 @@ def way(report: ReportInput) -> Way:
     met: list[str] = []
     answers: dict[str, str] = {}
     for decision in last_decisions(report.decisions):
-        asked = {ASKED_AT[turn.question]: turn.answer for turn in decision.path if turn.question in ASKED_AT}
+        turns = [(turn.question.replace(f"Is {decision.aligner} ", "Is DPO "), turn.answer) for turn in decision.path]
+        asked = {ASKED_AT[question]: answer for question, answer in turns if question in ASKED_AT}
         met += ["data"] if decision.step == "baseline" else ["sft", *(name for name in judged if name == "after_sft")]
         met += [*_in_order(asked), LEADS_TO[decision.step, decision.action]]
         answers |= asked
@@ -176,7 +179,7 @@ def way(report: ReportInput) -> Way:
     elif report.ending == "refused" and not {*met} & {*STOPS}:
         met.append("refused")
     refused = any(verdict.name == "after_align" and not verdict.passed for verdict in report.verdicts)
-    return Way(tuple(dict.fromkeys(met)), answers, fallback=refused)
+    return Way(tuple(dict.fromkeys(met)), answers, report.aligner, fallback=refused)
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:
@@ -191,5 +194,5 @@ def in_words(taken: Way, notes: dict[str, str]) -> str:
 
 
 def _in_words(box: Box, taken: Way, notes: dict[str, str]) -> str:
-    said = " ".join(filter(None, [box.title, taken.answers.get(box.key, "")]))
+    said = " ".join(filter(None, [box.title.replace("DPO", taken.aligner), taken.answers.get(box.key, "")]))
     return f"{said} ({notes[box.key]})" if notes.get(box.key) else said

@@ -86,7 +86,7 @@ def _box(box: Box, taken: Way, said: Mapping[str, str]) -> DrawnBox:
     return DrawnBox(
         key=box.key,
         kind=box.kind,
-        title=box.title,
+        title=box.title.replace("DPO", taken.aligner),
         note=shorten(said.get(box.key, ""), LONGEST_NOTE if on_ladder else LONGEST_EXIT_NOTE) if met else "",
         answer=taken.answers.get(box.key, "") if box.kind == "question" else "",
         x=LEFT if on_ladder else EXITS,
@@ -102,7 +102,7 @@ def _edges(taken: Way) -> tuple[DrawnEdge, ...]:
     lit = set(taken.edges)
     says = {(edge.start, edge.end): edge.says for edge in USUAL}
     if taken.fallback:
-        says["after_align", "release"] = "refused: the model before DPO"
+        says["after_align", "release"] = f"refused: the model before {taken.aligner}"
     unlit = [edge for edge in USUAL if (edge.start, edge.end) not in lit]
     on_way = [Edge(start, end, says.get((start, end), "")) for start, end in taken.edges]
     every = [*unlit, *on_way]

@@ -46,7 +46,7 @@ def path(report: ReportInput) -> list[PathStep]:
     steps = {
         f"decision:{each.step}": _decided(each, _earlier(each, report)) for each in last_decisions(report.decisions)
     }
-    steps |= {f"gate:{verdict.name}": _judged(verdict) for verdict in report.verdicts}
+    steps |= {f"gate:{verdict.name}": _judged(verdict, report.aligner) for verdict in report.verdicts}
     ordered = [steps.pop(key) for key in STORY if key in steps] + list(steps.values())
     alias = report.lineage.alias
     if alias:
@@ -69,7 +69,7 @@ def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
     )
     return PathStep(
         QUESTIONS.get(decision.step, decision.step),
-        MEANING[decision.action],
+        decision.meaning,
         tone,
         (*earlier, *decision.reasons),
         evidence,
@@ -78,9 +78,9 @@ def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
     )
 
 
-def _judged(verdict: Verdict) -> PathStep:
+def _judged(verdict: Verdict, aligner: str) -> PathStep:
     return PathStep(
-        GATES.get(verdict.name, verdict.name),
+        GATES.get(verdict.name, verdict.name).replace("DPO", aligner),
         OUTCOMES[verdict.outcome],
         "good" if verdict.passed else "bad",
         tuple(check.reason for check in verdict.checks) or (verdict.summary,),

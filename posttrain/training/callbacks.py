@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import (
@@ -16,6 +16,7 @@ from transformers import (
 
 from posttrain.progress import Progress
 from posttrain.training.guards.easing import Ease, pull_at
+from posttrain.training.guards.rollouts import WatchRollouts
 from posttrain.training.guards.watch import Guards
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -102,7 +103,7 @@ def between(save_steps: int | None, steps: int) -> int:
 class TellGuards(TrainerCallback):
     """Tells the guards every logged step, and holds the trainer to what they asked for before: `trainer.beta`.
 
-    `drain` gives the prompts and completions that were sampled since it was last called.
+    Where completions are sampled, `watch` sees more than the log, and tells them itself.
     """
 
     def __init__(
@@ -111,17 +112,17 @@ class TellGuards(TrainerCallback):
         trainer: Any,
         save_steps: int | None,
         eased: Sequence[Ease] = (),
-        drain: Callable[[], tuple[list[str], list[str]]] | None = None,
+        watch: WatchRollouts | None = None,
     ) -> None:
         self.guards = guards
         self.trainer = trainer
         self.save_steps = save_steps
         self.eased = eased
-        self.drain = drain
+        self.watch = watch
         self.beta = getattr(trainer, "beta", None)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.guards.begin(state.global_step, between(self.save_steps, state.max_steps))
+        (self.watch or self.guards).begin(state.global_step, between(self.save_steps, state.max_steps))
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.beta is not None and self.eased:
@@ -130,7 +131,7 @@ class TellGuards(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
-        if not logs or "train_runtime" in logs:
+        if self.watch or not logs or "train_runtime" in logs:
             return
         numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
-        self.guards.observe(state.global_step, numbers, *(self.drain() if self.drain else ((), ())))
+        self.guards.observe(state.global_step, numbers)

@@ -119,6 +119,9 @@ def run_group(
     from trl.trainer.rloo_config import RLOOConfig
     from trl.trainer.rloo_trainer import RLOOTrainer
 
+    from posttrain.training.online import measure_of, watch_of
+    from posttrain.training.ppo.actor import Actor
+
     prompts = job.online.rollout_batch_size // job.samples
     if len(questions) < prompts:
         raise DataError(
@@ -128,7 +131,8 @@ def run_group(
     configure, build = {"grpo": (GRPOConfig, GRPOTrainer), "rloo": (RLOOConfig, RLOOTrainer)}[job.algorithm]
     columns: dict[str, list[Any]] = {name: [one.columns[name] for one in questions] for name in questions[0].columns}
     rows = Dataset.from_dict({"prompt": [one.turns for one in questions], **columns})
-    watching = Watching(signals, observers)
+    watch = watch_of(job, questions)
+    watching = Watching(signals, (*observers, watch))
 
     def make() -> Any:
         reference = None if job.method == "lora" else _frozen(model)
@@ -146,10 +150,12 @@ def run_group(
         # Our scoring of completions knows nothing of a temperature, by which TRL divides.
         setattr(made.model.get_base_model() if hasattr(made.model, "peft_config") else made.model, head.PATCHED, True)
         watching.trainer = made
+        watch.measure = measure_of(job, Actor(made.model, None, job.online.temperature), tokenizer, signals)
         made.add_callback(watching)
         return made
 
-    result = trainer.fit(job, make, [len(one.ids) for one in questions], tokenizer, base, progress, counted)
+    lengths = [len(one.ids) for one in questions]
+    result = trainer.fit(job, make, lengths, tokenizer, base, progress, counted, watch=watch)
     curve = tuple(point.model_copy(update={"metrics": in_our_names(point.metrics)}) for point in result.curve)
     return result.model_copy(update={"curve": curve, "metrics": {**trainer.latest(curve), **counted}})
 

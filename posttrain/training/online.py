@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Workspace
-from posttrain.errors import DataError, GuardTripped, ModelError, TrainingDiverged
+from posttrain.errors import DataError, GuardTripped, ModelError, SpecError, TrainingDiverged
 from posttrain.evaluation.slices import Slice
 from posttrain.process import serve
 from posttrain.progress import Progress, silent
+from posttrain.spec.sections.harm import HarmSpec
 from posttrain.spec.sections.online import OnlineSpec
-from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
+from posttrain.training.job import Recipe, TrainingJob, guarded, micro_batch, shared
 from posttrain.training.result import TrainResult
+from posttrain.training.rewards import REWARDS, RewardModel, RewardTerm, terms_of
 from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
-    from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
-    from posttrain.training.guards.rollouts import WatchRollouts
+    from posttrain.spec import AlignSpec, PipelineSpec, RewardsSpec, SFTSpec, TaskSpec
+    from posttrain.training.guards.rollouts import Measure, WatchRollouts
+    from posttrain.training.ppo.actor import Actor
     from posttrain.training.ppo.health import Observe
     from posttrain.training.ppo.trainer import Question
     from posttrain.training.signals import Signals
@@ -63,6 +66,10 @@ class OnlineJob(TrainingJob):
     max_new_tokens: int
     online: OnlineSpec
     slices: tuple[Slice, ...] = Field((), description="Slices that lag: half of the prompts are theirs.")
+    rewards: tuple[RewardTerm, ...] = Field((), description="The mixture; empty: the task's verifier alone.")
+    judge: RewardModel | None = None
+    harm: HarmSpec | None = Field(None, description="Word lists of the signal safety.")
+    root: str = Field("", description="The project's folder, below which files of words lie.")
 
     @property
     def updates(self) -> int:
@@ -70,12 +77,18 @@ class OnlineJob(TrainingJob):
         return max(1, self.online.total_episodes // self.online.rollout_batch_size)
 
     @property
+    def deciding(self) -> dict[str, Any]:
+        """As of any training; where the project lies decides nothing."""
+        return {name: value for name, value in super().deciding.items() if name != "root"}
+
+    @property
     def recipe(self) -> dict[str, str | float | int | bool | None]:
         """Every plain value, those of `online` among them."""
         nested = self.online.model_dump(exclude={"kl_schedule"})
         schedule = ", ".join(f"{share:g}: {value:g}" for share, value in self.online.kl_schedule)
-        own = {name: value for name, value in super().recipe.items() if name not in ("online", "slices")}
-        return {**own, **nested, "kl_schedule": schedule, "updates": self.updates}
+        own = {name: value for name, value in super().recipe.items() if not isinstance(value, dict | list)}
+        weights = {f"weight of {term.name}": term.weight for term in self.rewards}
+        return {**own, **nested, "kl_schedule": schedule, "updates": self.updates, **weights}
 
 
 def resolve(
@@ -88,14 +101,23 @@ def resolve(
     *,
     max_new_tokens: int = 160,
     slices: Sequence[Slice] = (),
+    validation: DatasetRef | None = None,
+    rewards: RewardsSpec | None = None,
+    judge: RewardModel | None = None,
+    harm: HarmSpec | None = None,
+    root: Path = Path(),
 ) -> OnlineJob:
     """The job that the spec asks for; method and adapter as in SFT; folders still empty.
 
-    Raises: `DataError` when a rollout of GRPO or RLOO does not divide into groups.
+    `rewards` is the spec's mixture (None: the task's verifier alone), `judge` the reward model of its `preference`.
+    Raises: `SpecError` when a rollout of GRPO or RLOO does not divide into groups, when nothing can reward, and for
+    adapters other than LoRA.
     """
     online = spec.online
+    if sft.method not in ("full", "lora"):
+        raise SpecError(f"align.method {spec.method}: found sft.method {sft.method}, expected full or lora; set either")
     if spec.method != "ppo" and online.rollout_batch_size % spec.samples:
-        raise DataError(
+        raise SpecError(
             f"align.online.rollout_batch_size: found {online.rollout_batch_size}, which align.samples {spec.samples} "
             "does not divide; make it a multiple"
         )
@@ -119,8 +141,64 @@ def resolve(
         seed=spec.seed,
         online=online,
         slices=tuple(slices),
+        validation=validation,
+        rewards=terms_of(rewards, task.kind, judge is not None) if rewards else (),
+        judge=judge,
+        harm=harm,
+        root=str(root),
         **settings,
     )
+
+
+def job_for(
+    spec: PipelineSpec,
+    policy: ModelRef,
+    train: DatasetRef,
+    validation: DatasetRef | None,
+    judge: RewardModel | None,
+    lagging: Sequence[str],
+    root: Path,
+) -> OnlineJob:
+    """The job of a whole spec. A reward model that its gate refused is left out; `lagging` names slices.
+
+    Raises: as `resolve`.
+    """
+    from posttrain.evaluation.slices import slices_of
+    from posttrain.training import recipes
+
+    prompts = min(spec.align.prompts, max(1, train.rows))
+    job = resolve(
+        policy,
+        train,
+        spec.task,
+        spec.align,
+        spec.sft,
+        recipes.for_dpo(spec.align, spec.sft, policy, prompts, spec.resources.threads),
+        max_new_tokens=spec.evaluate.max_new_tokens,
+        slices=[part for part in slices_of(spec.evaluate) if part.name in lagging],
+        validation=validation,
+        rewards=spec.rewards,
+        judge=judge if judge and judge.passed else None,
+        harm=spec.curate.harm,
+        root=root,
+    )
+    return guarded(job, spec.guards)
+
+
+def wants_reward_model(rewards: RewardsSpec, pairs: DatasetRef | None) -> bool:
+    """Whether the mixture is to reward what people prefer, and there are pairs of theirs to learn that from."""
+    named = not rewards.signals or any(term.name == "preference" for term in rewards.signals)
+    return named and pairs is not None and pairs.rows > 0
+
+
+def cannot_reward(rewards: RewardsSpec, kind: str, judge: RewardModel | None) -> str:
+    """Why nothing can reward: the reward model was refused, and nothing may stand in for it. Empty when all is well.
+
+    A task's verifier stands in where the spec leaves the mixture open.
+    """
+    if judge is None or judge.passed or (not rewards.signals and kind in REWARDS):
+        return ""
+    return "the reward model was refused by its gate, and no verifier may stand in for it"
 
 
 def train(job: OnlineJob, workspace: Workspace, progress: Progress = silent) -> Done[TrainResult]:
@@ -145,22 +223,9 @@ def run(job: OnlineJob, progress: Progress = silent, observers: Sequence[Observe
     model, tokenizer, base = trainer.load_policy(job)
     questions, excluded = ask(job, tokenizer)
     signals = Signals.of_kind(job.kind)
+    if job.rewards:
+        signals = Signals.of_terms(job.rewards, job.kind, job.updates, job.judge, job.harm, Path(job.root))
     counted = {"rows_excluded": float(excluded)}
-    return learn(job, model, tokenizer, base, questions, signals, progress, observers, counted)
-
-
-def learn(
-    job: OnlineJob,
-    model: Any,
-    tokenizer: Any,
-    base: str,
-    questions: Sequence[Question],
-    signals: Signals,
-    progress: Progress,
-    observers: Sequence[Observe],
-    counted: dict[str, float],
-) -> TrainResult:
-    """By the job's algorithm, with what `run` has made ready."""
     if job.algorithm == "ppo":
         return run_ppo(job, model, tokenizer, base, questions, signals, progress, observers, counted)
     from posttrain.training.group import run_group
@@ -172,16 +237,18 @@ def learn(
 def ask(job: OnlineJob, tokenizer: Any, excluded_to: str | None = "excluded.jsonl") -> tuple[list[Question], int]:
     """The prompts that are asked, with the columns that rewards read; how many rows were too long.
 
-    Rows that the task's verifier cannot judge are left out, as for pairs: general text in the mixture is among them.
+    Where the task's verifier rewards, rows that it cannot judge are left out, as for pairs: general text in the mixture
+    is among them.
     """
     from posttrain.prompts import asked
     from posttrain.training import rows as to_tokens
     from posttrain.training.pairs import choose_rows, verifiable_rows
     from posttrain.training.ppo.trainer import Question
-    from posttrain.training.rewards import REWARDS
 
-    judged = verifiable_rows(to_tokens.read(job.train), REWARDS[job.kind], job.train.uri)
-    rows = choose_rows(judged, job.slices, job.prompts, job.seed)
+    rows = to_tokens.read(job.train)
+    if not job.rewards or "verifier" in {term.name for term in job.rewards}:
+        rows = verifiable_rows(rows, REWARDS[job.kind], job.train.uri)
+    rows = choose_rows(rows, job.slices, job.prompts, job.seed)
     ids = to_tokens.prompt_ids(rows, tokenizer)
     lengths = [len(one) + job.max_new_tokens for one in ids]
     kept, excluded = to_tokens.fits(rows, lengths, job.max_length, job.train.uri)
@@ -232,7 +299,8 @@ def run_ppo(
         )
     policy, reference = with_reference(job, model)
     actor = Actor(policy, reference, job.online.temperature)
-    watch = watching(job, actor, tokenizer, questions, signals)
+    watch = watch_of(job, questions)
+    watch.measure = measure_of(job, actor, tokenizer, signals)
     ppo = PPOTrainer(
         settings_of(job), actor, tokenizer, questions, signals, Path(job.partial) / "checkpoints", accelerator,
         (*observers, watch), progress, lambda: watch.guards.sound_step,
@@ -261,38 +329,53 @@ def run_ppo(
     )
 
 
-def watching(
-    job: OnlineJob, actor: Any, tokenizer: Any, questions: Sequence[Question], signals: Signals
-) -> WatchRollouts:
-    """The guards; where the reward is not the task's verifier alone, that verifier on validation prompts is the
-    independent measure. `actor` samples (`ppo.actor`)."""
+def watch_of(job: OnlineJob, questions: Sequence[Question]) -> WatchRollouts:
+    """What tells the guards of every rollout; without an independent measure as yet."""
     from posttrain.training.guards.rollouts import WatchRollouts
     from posttrain.training.guards.watch import Guards
-    from posttrain.training.ppo.rollout import draw
-    from posttrain.training.rewards import REWARDS
 
     known = [str(one.columns["expected"]) for one in questions[:KNOWN]]
-    watch = WatchRollouts(Guards(job.guards, Path(job.partial), known))
-    verifier = REWARDS[job.kind]
-    if list(signals.functions) == [verifier] or job.validation is None or job.guards.hacking.action == "ignore":
-        return watch
+    return WatchRollouts(Guards(job.guards, Path(job.partial), known))
+
+
+def measure_of(job: OnlineJob, actor: Actor, tokenizer: Any, signals: Signals) -> Measure | None:
+    """The task's verifier on answers to validation prompts, beside the reward of the same answers.
+
+    None where the verifier is all that rewards, where it can judge no validation row, and where nobody asks.
+    """
+    from posttrain.training.guards.finding import HeldOut
+    from posttrain.training.ppo.rollout import draw
+
+    verifier = REWARDS.get(job.kind)
+    if verifier is None or list(signals.functions) == [verifier] or job.guards.hacking.action == "ignore":
+        return None
     held_out = held_out_questions(job, tokenizer)
+    if not held_out:
+        return None
     columns = {name: [one.columns[name] for one in held_out] for name in held_out[0].columns}
     prompts, ids = [one.text for one in held_out], [one.ids for one in held_out]
 
-    def measure() -> list[float]:
+    def measure() -> HeldOut:
         # Always under the same numbers, so that luck is the same each time.
         found = draw(actor, tokenizer, ids, 0, settings_of(job).sampling, 8 * job.micro_batch_size, silent)
-        return verifier(prompts, [one.text for one in found], **columns)
+        texts = [one.text for one in found]
+        # As the reward is when all its signals have joined, and without what the way from the reference costs.
+        proxy, _ = signals.score(prompts, texts, job.updates, **columns, kl=[0.0] * len(texts))
+        return HeldOut(proxy=tuple(proxy), independent=tuple(verifier(prompts, texts, **columns)))
 
-    watch.measure = measure
-    return watch
+    return measure
 
 
 def held_out_questions(job: OnlineJob, tokenizer: Any) -> list[Question]:
-    """Validation prompts that guards measure on. Raises: `DataError` when none can be verified."""
-    asked = job.model_copy(update={"train": job.validation, "prompts": job.guards.hacking.prompts, "slices": ()})
-    return ask(asked, tokenizer, None)[0]
+    """Validation prompts that guards measure on: those that the task's verifier can judge."""
+    if job.validation is None:
+        return []
+    # Without a mixture, rows must be such as the verifier can judge.
+    given = {"train": job.validation, "prompts": job.guards.hacking.prompts, "slices": (), "rewards": ()}
+    try:
+        return ask(job.model_copy(update=given), tokenizer, None)[0]
+    except DataError:
+        return []
 
 
 def with_reference(job: OnlineJob, model: Any) -> tuple[Any, Any]:

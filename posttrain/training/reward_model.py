@@ -29,13 +29,13 @@ from posttrain.process import launch, serve
 from posttrain.progress import Progress, silent
 from posttrain.training import job as jobs
 from posttrain.training.held_out import Row, asked, judge, scored, split, write_scores
-from posttrain.training.job import Recipe, TrainingJob, micro_batch, shared
+from posttrain.training.job import Recipe, TrainingJob, guarded, micro_batch, shared
 from posttrain.training.result import TrainResult
 from posttrain.training.rewards.preference import RewardModel
 from posttrain.training.supervise import LIBRARIES, clear, supervise
 
 if TYPE_CHECKING:
-    from posttrain.spec import RewardModelSpec, SFTSpec
+    from posttrain.spec import GuardsSpec, RewardModelSpec, SFTSpec
 
 MODULE = "posttrain.training.reward_model"
 CODE = (
@@ -152,6 +152,7 @@ def train(
     recipe: Recipe,
     workspace: Workspace,
     progress: Progress = silent,
+    guards: GuardsSpec | None = None,
 ) -> Done[RewardModelResult]:
     """Train, measure and judge a reward model in a process of its own; return at once when that was done before.
 
@@ -159,7 +160,7 @@ def train(
     model that is larger than the policy; `DataError` when there are not pairs of at least two prompts;
     `TrainingDiverged`; `StageCrashed` (worth another call).
     """
-    job = resolve(policy, pairs, spec, sft, recipe)
+    job = guarded(resolve(policy, pairs, spec, sft, recipe), guards)
     warning = check_size(job.model, policy, spec.allow_larger)
 
     def work(partial: Path, final: Path) -> RewardModelResult:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from posttrain.errors import DataError
-from posttrain.training.rewards import REWARDS, Reward
+from posttrain.training.rewards import REWARDS, Reward, RewardModel, RewardTerm, functions, weights_at
+
+if TYPE_CHECKING:
+    from posttrain.spec.sections.harm import HarmSpec
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,23 @@ class Signals:
     def of_kind(cls, kind: str) -> Signals:
         """The task's own verifier alone."""
         return cls([REWARDS[kind]], lambda step: [1.0])
+
+    @classmethod
+    def of_terms(
+        cls,
+        terms: Sequence[RewardTerm],
+        kind: str,
+        updates: int,
+        judge: RewardModel | None = None,
+        harm: HarmSpec | None = None,
+        root: Path = Path(),
+    ) -> Signals:
+        """The mixture of the spec over so many updates.
+
+        Raises: `SpecError` for a signal that cannot be had; `ModelError` for a reward model that was refused.
+        """
+        made, _ = functions(terms, kind, judge, harm, root)
+        return cls(made, lambda step: weights_at(terms, step, updates))
 
     @property
     def names(self) -> list[str]:

@@ -26,6 +26,7 @@ from posttrain.training import adapters, checkpoint
 from posttrain.training.best import KeepBest
 from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
 from posttrain.training.guards.easing import Ease, rate_at
+from posttrain.training.guards.rollouts import WatchRollouts
 from posttrain.training.guards.watch import Guards
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
@@ -237,11 +238,13 @@ def fit(
     progress: Progress,
     counted: Mapping[str, float],
     save: Callable[[Any, Any, TrainingJob, str], ModelRef] | None = None,
+    watch: WatchRollouts | None = None,
 ) -> TrainResult:
     """Train from the newest complete checkpoint (or from the start) to the end and save the product.
 
     `make` builds the trainer, `lengths` are tokens a row, `counted` joins the metrics, `save` stands in for
-    `save_product`. Raises: `TrainingDiverged`; `DataError` when TRL left rows out behind our back.
+    `save_product`, `watch` tells the guards of what is sampled. Raises: `TrainingDiverged`, also when a guard acts;
+    `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
     restarts = count_try(Path(job.partial))
@@ -251,10 +254,10 @@ def fit(
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
     score_completions_only(trainer.model)
-    trainer.guards = guards = Guards(job.guards, Path(job.partial))
+    trainer.guards = guards = watch.guards if watch else Guards(job.guards, Path(job.partial))
     trainer.eased = job.eased
     trainer.add_callback(TellProgress(progress, guards))
-    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased))
+    trainer.add_callback(TellGuards(guards, trainer, job.save_steps, job.eased, watch))
     trainer.add_callback(AskForCheckpoints(job.save_steps))
     best = KeepBest(Path(job.partial) / "best", job.early_stopping_patience) if job.early_stopping_patience else None
     if best:

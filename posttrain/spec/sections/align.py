@@ -89,6 +89,11 @@ class AlignSpec(Frozen):
         """Whether the method learns from rewards."""
         return self.method in ONLINE
 
+    @property
+    def stage(self) -> str:
+        """The name of the training stage: dpo for all that learn from pairs, else the method's."""
+        return self.method if self.is_online else "dpo"
+
     @model_validator(mode="after")
     def _of_the_method(self) -> AlignSpec:
         if self.sft_weight and self.method not in ("dpo", "ipo"):

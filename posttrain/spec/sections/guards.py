@@ -20,10 +20,14 @@ class InstabilitySpec(Frozen):
     )
     loss_rise: float = setting(0.2, "And when it has risen at least by this share of its best value.", gt=0)
     noise: float = setting(6.0, "And by this many standard errors of a window's median.", gt=0)
+    spike: float = setting(2.0, "A single loss is a spike above this multiple of all before; that warns.", gt=1)
     gradient_growth: float = setting(10.0, "Gradient norms before clipping, as a multiple of those at the start.", gt=1)
+    chosen_growth: float = setting(
+        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the least before.", gt=1
+    )
     max_kl: float = setting(
-        0.5,
-        "Nats a token between policy and reference; sampled text is then e^0.5 times likelier a token than before.",
+        1.0,
+        "Nats a token between policy and reference: what is said is then e times likelier, token by token.",
         gt=0,
     )
 
@@ -50,7 +54,7 @@ class HackingSpec(Frozen):
 
     action: Action = setting("act", ACTION, source="S3")
     every: int = setting(5, "Rollouts between two measurements of the independent measure.", ge=1)
-    prompts: int = setting(32, "Validation prompts that the independent measure is taken on.", ge=4)
+    prompts: int = setting(48, "Validation prompts that the independent measure is taken on.", ge=4)
     small: float = setting(
         0.2,
         "A change below this many standard deviations of the measure at the start is none.",

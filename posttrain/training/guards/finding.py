@@ -18,7 +18,15 @@ class Observation(Frozen):
     step: int = Field(description="Optimizer steps done (PPO: rollouts done).")
     metrics: dict[str, float] = Field({}, description="The trainer's, and those of `text.measure`.")
     words: dict[str, float] = Field({}, description="Share of the completions that hold each of the commonest words.")
-    independent: tuple[float, ...] = Field((), description="The independent measure, a held-out prompt each.")
+    proxy: tuple[float, ...] = Field((), description="The reward of an answer to each held-out prompt.")
+    independent: tuple[float, ...] = Field((), description="The independent measure of the same answers.")
+
+
+class HeldOut(Frozen):
+    """Answers to held-out prompts, always the same ones in the same order, judged twice."""
+
+    proxy: tuple[float, ...] = Field(description="By the reward that is trained on.")
+    independent: tuple[float, ...] = Field(description="By what is not.")
 
 
 class Finding(Frozen):

@@ -1,7 +1,8 @@
 """Reward hacking: the reward climbs while an independent measure falls or stands still; length and words drift.
 
-Pure. The independent measure is of the same held-out prompts each time, so it is compared prompt by prompt. Without
-one there are only signs of taste, and those warn.
+Pure. Reward and independent measure are of the same answers to the same held-out prompts, now and before the training,
+so both are compared prompt by prompt. Without them the reward is that of rollouts, and there are only signs of taste,
+which warn.
 
 | the reward climbs, and … | then |
 | --- | --- |
@@ -25,9 +26,6 @@ from posttrain.training.guards.windows import Change, change, ends, paired_chang
 if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
 
-# Measurements that are averaged, prompt by prompt, against the chance of single samples.
-POOLED = 3
-
 
 @dataclass(frozen=True)
 class Usual:
@@ -39,8 +37,8 @@ class Usual:
 
 def find(history: History, spec: GuardsSpec, usual: Usual) -> Finding | None:
     """Whether the reward is being hacked now, and how that shows."""
-    rewards = ends(series(history, "reward"), spec.window)
-    if rewards is None or (climbed := change(*rewards)).low <= 0:
+    climbed = _climbed(history, spec)
+    if climbed is None or climbed.low <= 0:
         return None
     course, measured = _independent(history, spec)
     drifts = list(_drifts(history, spec, usual))
@@ -71,6 +69,15 @@ def fresh(history: History) -> bool:
     return "words" in history[-1].metrics
 
 
+def _climbed(history: History, spec: GuardsSpec) -> Change | None:
+    """How the reward moved: of held-out answers where they were judged, else of rollouts."""
+    taken = [one.proxy for one in history if one.proxy]
+    if len(taken) >= 2:
+        return paired_change(taken[0], taken[-1])
+    both = ends(series(history, "reward"), spec.window)
+    return change(*both) if both else None
+
+
 Course = Literal["falls", "stands still", "climbs", "cannot tell"]
 
 
@@ -79,9 +86,8 @@ def _independent(history: History, spec: GuardsSpec) -> tuple[Course, Change | N
     taken = [one.independent for one in history if one.independent]
     if len(taken) < 2:
         return "cannot tell", None
-    pooled = min(POOLED, len(taken) // 2)
-    first, last = (np.mean(np.asarray(part, float), axis=0) for part in (taken[:pooled], taken[-pooled:]))
-    small = spec.hacking.small * float(np.std(taken[0], ddof=1))
+    first, last = taken[0], taken[-1]
+    small = spec.hacking.small * float(np.std(first, ddof=1))
     moved = paired_change(first, last)
     if moved.high < 0 and moved.value < -small:
         return "falls", moved

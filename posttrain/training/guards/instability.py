@@ -1,4 +1,5 @@
-"""Instability: numbers that are not finite, loss that comes back, gradients that grow, a policy that runs away.
+"""Instability: numbers that are not finite, loss that comes back, gradients that grow, a policy that runs away,
+chosen answers that become improbable.
 
 Pure; knows no trainer but by the names of its metrics. A policy's own loss hovers about nought and says nothing of
 progress: where there is a reward, the loss is not looked at.
@@ -16,12 +17,19 @@ from posttrain.training.guards.windows import MEDIAN_OVER_MEAN, ends, lowest, no
 if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
 
-WATCHED = ("loss", "eval_loss", "grad_norm", "kl", "reward", "policy_loss", "value_loss")
+WATCHED = ("loss", "eval_loss", "grad_norm", "kl", "reward", "loss/policy", "loss/value")
+BEFORE = 2
+"""Points before the last window that there must be."""
+SHORTEST = 3
+"""Points whose median may be the best of a training."""
+EARLY = 2.5
+NATS = 10.0
+"""What an answer's log-probability may lose without a word: short answers cost little to begin with."""
 
 
 def find(history: History, spec: GuardsSpec) -> Finding | None:
     """What is unstable now, the gravest first."""
-    for look in (_not_finite, _away, _loss, _gradients):
+    for look in (_not_finite, _away, _loss, _chosen, _gradients, _spike):
         if finding := look(history, spec):
             return finding
     return None
@@ -62,25 +70,68 @@ def _away(history: History, spec: GuardsSpec) -> Finding | None:
 
 
 def _loss(history: History, spec: GuardsSpec) -> Finding | None:
+    """Whether loss came back: the last window against the best that was before it.
+
+    A rate that is far too high spoils the first steps already, so two points before the window are enough to compare
+    with. As long as they are fewer than a window nothing is known of the noise, and more of a rise is asked for.
+    """
     window, limits = spec.window, spec.instability
     losses = series(history, "loss")
-    both = ends(losses, window)
-    if both is None or "reward" in history[-1].metrics:
+    past, last = losses[:-window], losses[-window:]
+    if len(past) < BEFORE or "reward" in history[-1].metrics:
         return None
-    start, now = median(both[0]), median(both[1])
-    past = losses[:-window]
-    best = lowest(past, window)
-    error = MEDIAN_OVER_MEAN * noise(past) / math.sqrt(window)
-    needed = max(limits.lost_share * (start - best), limits.loss_rise * abs(best), limits.noise * error)
+    start, now = median(past[:window]), median(last)
+    shortest = min(SHORTEST, len(past))
+    best = lowest(past, shortest)
+    early = len(past) < window
+    error = 0.0 if early else MEDIAN_OVER_MEAN * noise(past) * math.sqrt(1 / window + 1 / shortest)
+    rise = limits.loss_rise * (EARLY if early else 1)
+    needed = max(limits.lost_share * (start - best), rise * abs(best), limits.noise * error)
     if now - best <= needed:
         return None
     return Finding(
         guard="instability",
         step=history[-1].step,
         since=_since(history, window),
-        diagnosis=f"loss rose from {best:.3g} to {now:.3g} (at the start {start:.3g}), a rise of {needed:.2g} is "
-        "borne; lower learning_rate",
+        diagnosis=f"loss rose from {best:.3g} to {now:.3g}, by more than {needed:.2g}; lower learning_rate",
         numbers={"start": start, "best": best, "now": now, "borne": needed},
+    )
+
+
+def _spike(history: History, spec: GuardsSpec) -> Finding | None:
+    """Whether the last loss is far above all before it. One such point warns: it is the next ones that decide."""
+    losses = series(history, "loss")
+    past = losses[:-1]
+    if len(past) < BEFORE or "reward" in history[-1].metrics or not losses[-1] > spec.instability.spike * max(past) > 0:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=history[-1].step,
+        acts=False,
+        diagnosis=f"loss leapt to {losses[-1]:.3g}, more than {spec.instability.spike:g} times all before it",
+        numbers={"highest": max(past), "now": losses[-1]},
+    )
+
+
+def _chosen(history: History, spec: GuardsSpec) -> Finding | None:
+    """Whether preference optimisation pushes down what it should prefer; its loss looks perfect then."""
+    window, limits = spec.window, spec.instability
+    costs = [-value for value in series(history, "logps/chosen")]
+    past, last = costs[:-window], costs[-window:]
+    if len(past) < BEFORE:
+        return None
+    best, now = lowest(past, min(SHORTEST, len(past))), median(last)
+    if now <= limits.chosen_growth * best or now - best <= NATS:
+        return None
+    return Finding(
+        guard="instability",
+        step=history[-1].step,
+        since=_since(history, window),
+        away=True,
+        diagnosis=f"the chosen answers themselves become improbable: from {-best:.3g} to {-now:.3g} nats an answer, "
+        f"more than {limits.chosen_growth:g} times; lower learning_rate, raise beta or sft_weight",
+        numbers={"best": -best, "now": -now},
     )
 
 

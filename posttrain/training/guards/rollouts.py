@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from posttrain.training.guards.finding import HeldOut
 from posttrain.training.guards.watch import Guards
 
-Measure = Callable[[], Sequence[float]]
-"""Has the policy answer held-out prompts; a score for each, always of the same prompts in the same order."""
+Measure = Callable[[], HeldOut]
+"""Has the policy answer held-out prompts, and judges the answers."""
 
 
 class WatchRollouts:
@@ -24,15 +25,15 @@ class WatchRollouts:
         """The training starts, or resumes after `step` updates; roll-backs go to multiples of `every`."""
         self.guards.begin(step, every)
         if self.measure and not self.guards.history:
-            self.guards.observe(0, {}, independent=self.measure())
+            self.guards.observe(0, {}, held_out=self.measure())
 
     def __call__(
         self, step: int, metrics: Mapping[str, float], prompts: Sequence[str], completions: Sequence[str]
     ) -> None:
         """Raises: `GuardTripped`."""
-        due = self.measure is not None and step % self.guards.spec.hacking.every == 0
-        independent = self.measure() if due and self.measure else ()
-        self.guards.observe(step, named(metrics), prompts, completions, independent)
+        due = step % self.guards.spec.hacking.every == 0
+        held_out = self.measure() if self.measure and due else None
+        self.guards.observe(step, named(metrics), prompts, completions, held_out)
 
 
 def named(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from posttrain.errors import GuardTripped
 from posttrain.training.guards import collapse, hacking, instability, text
-from posttrain.training.guards.finding import Finding, Guard, Observation
+from posttrain.training.guards.finding import Finding, Guard, HeldOut, Observation
 from posttrain.training.guards.ladder import Ladder
 from posttrain.training.guards.record import Log, RollBack, read_state, write_state
 
@@ -52,9 +52,9 @@ class Guards:
         metrics: Mapping[str, float],
         prompts: Sequence[str] = (),
         completions: Sequence[str] = (),
-        independent: Sequence[float] = (),
+        held_out: HeldOut | None = None,
     ) -> None:
-        """One logged step or rollout; `independent` where the independent measure was taken, a prompt each.
+        """One logged step or rollout; `held_out` where answers to held-out prompts were judged.
 
         Raises: `GuardTripped` when a guard acts; what is to be done lies in the stage's folder then.
         """
@@ -63,7 +63,8 @@ class Guards:
             step=step,
             metrics={**{name: float(value) for name, value in metrics.items()}, **measured},
             words=text.common_words(completions) if completions else {},
-            independent=tuple(float(value) for value in independent),
+            proxy=tuple(held_out.proxy) if held_out else (),
+            independent=tuple(held_out.independent) if held_out else (),
         )
         self._log.append(one)
         if acting := self._judge(one):

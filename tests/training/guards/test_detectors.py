@@ -64,8 +64,32 @@ def test_loss_that_comes_back() -> None:
     assert found is not None
     assert (found.since, found.numbers["now"], found.numbers["best"]) == (8, 6.0, 1.0)
     assert "loss rose from 1 to 6" in found.diagnosis
-    # one wild point is none
-    assert instability.find(history(loss=[*learnt, 1.0, 60.0, 1.0]), SPEC) is None
+    # one wild point is worth a word, no more
+    wild = instability.find(history(loss=[*learnt, 1.0, 9.0]), SPEC)
+    assert wild is not None
+    assert not wild.acts
+    assert "leapt to 9" in wild.diagnosis
+    assert instability.find(history(loss=[*learnt, 1.0, 9.0, 1.0]), SPEC) is None
+
+
+def test_a_rate_that_spoils_the_first_steps() -> None:
+    # two points are enough to compare with: median 0.25, half as much again is borne for as long as noise is unknown
+    found = instability.find(history(loss=[0.2, 0.3, 4.0, 5.0, 6.0]), SPEC)
+
+    assert found is not None
+    assert found.numbers["borne"] == pytest.approx(0.125)
+    assert instability.find(history(loss=[0.2, 0.3, 0.4, 0.37, 0.36]), SPEC) is None
+
+
+def test_chosen_answers_that_become_improbable() -> None:
+    pushed = history(loss=[0.7, 0.7, 0.0, 0.0, 0.0], **{"logps/chosen": [-3.0, -3.5, -50.0, -58.0, -60.0]})
+    found = instability.find(pushed, SPEC)
+
+    assert found is not None
+    assert found.away
+    assert "improbable: from -3.25 to -58 nats" in found.diagnosis
+    # three times as improbable, and yet less than ten nats
+    assert instability.find(history(**{"logps/chosen": [-3.0, -3.5, -11.0, -12.0, -13.0]}), SPEC) is None
 
 
 def test_a_policys_own_loss_is_no_measure() -> None:
@@ -77,15 +101,15 @@ def test_a_policys_own_loss_is_no_measure() -> None:
 
 def test_gradients_that_grow_and_a_policy_that_runs_away() -> None:
     grown = instability.find(history(grad_norm=[1.0, 2.0, 1.0, 11.0, 12.0, 13.0]), SPEC)
-    away = instability.find(history(kl=[0.1, 0.6, 0.7, 0.8]), SPEC)
+    away = instability.find(history(kl=[0.1, 1.1, 1.2, 1.3]), SPEC)
 
     assert grown is not None
     assert not grown.away
     assert "norm 1 to 12" in grown.diagnosis
     assert away is not None
     assert away.away
-    assert "KL 0.7 nats a token, at most 0.5" in away.diagnosis
-    assert instability.find(history(kl=[0.1, 0.2, 0.9]), SPEC) is None
+    assert "KL 1.2 nats a token, at most 1 is sound" in away.diagnosis
+    assert instability.find(history(kl=[0.1, 0.2, 1.9]), SPEC) is None
 
 
 # --- collapse ----------------------------------------------------------------------------------------------
@@ -270,11 +294,11 @@ def test_sound_trainings_are_left_alone() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.floats(0.8, 1.0))
+@given(st.integers(0, 10**6), st.floats(0.9, 1.0))
 def test_planted_faults_are_always_caught(seed: int, drift: float) -> None:
     assert trips(noisy_run(seed, 80, drift), of_instability) > 40
-    assert trips(sampled_run(seed, 80, drift), of_hacking)
-    assert trips(sampled_run(seed, 80, drift), of_collapse)
+    assert trips(sampled_run(seed, 150, drift), of_hacking)
+    assert trips(sampled_run(seed, 150, drift), of_collapse)
 
 
 # --- the ladder --------------------------------------------------------------------------------------------

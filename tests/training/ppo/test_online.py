@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from posttrain.artifacts import ModelRef, Workspace
-from posttrain.errors import DataError, StageCrashed, TrainingDiverged
+from posttrain.errors import SpecError, StageCrashed, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.spec import AlignSpec, SFTSpec, TaskSpec
 from posttrain.spec.sections.online import OnlineSpec
@@ -225,7 +225,7 @@ def test_what_is_logged_and_who_sees_it(policy: ModelRef, data: Any, recipe: Any
 
 
 def test_groups_that_do_not_divide_are_refused(policy: ModelRef, data: Any, recipe: Any) -> None:
-    with pytest.raises(DataError, match=r"rollout_batch_size: found 16, which align\.samples 3 does not divide"):
+    with pytest.raises(SpecError, match=r"rollout_batch_size: found 16, which align\.samples 3 does not divide"):
         job_of(policy, data, recipe, FULL, method="grpo", samples=3)
 
 
