@@ -70,8 +70,8 @@ class Size:
     kl_rows: int
 
 
-FULL = Size(sft_rows=2000, prompts=600, episodes=4800, test_rows=700, kl_rows=128)
-QUICK = Size(sft_rows=800, prompts=48, episodes=384, test_rows=70, kl_rows=32)
+FULL = Size(sft_rows=1200, prompts=400, episodes=960, test_rows=350, kl_rows=64)
+QUICK = Size(sft_rows=600, prompts=32, episodes=128, test_rows=70, kl_rows=16)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
