@@ -129,9 +129,11 @@ def _online_recipe(
     rate = _choose(
         "learning_rate", spec.learning_rate, _rounded(base * ONLINE_FACTOR), "S3", why, warn=_online_rate_warning
     )
-    size = online.mini_batch_size if ppo else online.rollout_batch_size
+    name, usual = ("mini_batch_size", 16) if ppo else ("rollout_batch_size", 64)
+    size: int = getattr(online, name)
     reason = "completions to an optimizer step" if ppo else "a rollout is one step, so that it is on-policy"
-    batch = Setting(name="batch_size", value=size, source="S3" if ppo else "this project", reason=reason)
+    given = size if name in online.model_fields_set else None
+    batch = _choose("batch_size", given, usual, "S3" if ppo else "this project", reason)
     warmup = Setting(
         name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start"
     )
