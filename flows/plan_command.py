@@ -10,17 +10,20 @@ from rich.table import Table
 from flows.display import make_console
 from flows.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
+from posttrain.models.hardware import Devices, HardwarePlan
 from posttrain.models.recipe import Recipe
+from posttrain.spec import ResourcesSpec
 from posttrain.strategy import MEANING
+from posttrain.training import recipes
 from posttrain.wording import duration
 
 STYLES = {"unchanged": "dim", "would run": "bold", "may run": "", "not needed": "dim"}
 
 
-def show_plan(path: Path) -> None:
-    """Print the plan of the spec at `path`; nothing is written. Raises: UserError."""
+def show_plan(path: Path, devices: str | None = None) -> None:
+    """Print the plan of the spec at `path`, for this machine or for `devices`; writes nothing. Raises: UserError."""
     checked = preflight.check(path)
-    plan = make_plan(checked)
+    plan = make_plan(checked, _devices(devices))
     console = make_console()
     spec = checked.loaded.spec
     console.print(f"[bold]{spec.name}[/bold]  {path}", highlight=False)
@@ -31,6 +34,9 @@ def show_plan(path: Path) -> None:
         console.print(f"decided: {MEANING[plan.decision.action]}", highlight=False)
         console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)
     console.print(stage_table(plan))
+    console.print(recipe_table("Hardware: what it carries, and why", plan.hardware))
+    if plan.hardware.warning:
+        console.print(f"warning: {plan.hardware.warning}", style="yellow", markup=False, highlight=False)
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
     if spec.strategy.align != "never":
         console.print(recipe_table("DPO, if the measurement asks for it: values and why", plan.align))
@@ -62,7 +68,13 @@ def _cost(stage: PlannedStage) -> tuple[str, str]:
     return f"≈ {duration(stage.seconds)}", f"≈ {stage.memory_bytes / 1e9:.1f} GB"
 
 
-def recipe_table(title: str, recipe: Recipe) -> Table:
+def _devices(given: str | None) -> Devices | None:
+    if given is None or given.strip().lower() != "cpu":
+        return Devices.parse(given) if given else None
+    return recipes.devices_of(ResourcesSpec(devices="cpu"))
+
+
+def recipe_table(title: str, recipe: Recipe | HardwarePlan) -> Table:
     """A row per setting: its value, who set it, and the reason."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     table.add_column("setting", no_wrap=True)

@@ -14,7 +14,8 @@ from flows.plan_walk import ALIGNMENT, CURVE, LookOnly, NotDone, Walk, walk_thro
 from posttrain import strategy
 from posttrain.evaluation.scores import Prompting
 from posttrain.models import estimate
-from posttrain.models.machine import this_machine
+from posttrain.models.hardware import Devices, HardwarePlan
+from posttrain.models.machine import machine_of
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
 from posttrain.spec import PipelineSpec
@@ -62,6 +63,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     sft: Recipe
     align: Recipe
+    hardware: HardwarePlan
     machine: str
     rows: int
     decision: strategy.Decision | None = None
@@ -73,19 +75,24 @@ class Plan:
         return sum(stage.seconds for stage in self.stages if stage.state in ("would run", "may run"))
 
 
-def make_plan(checked: Checked) -> Plan:
-    """Ask every stage whether it is done, and estimate the rest. Raises: UserError for settings that cannot be met."""
+def make_plan(checked: Checked, devices: Devices | None = None) -> Plan:
+    """Ask every stage whether it is done, and estimate the rest; `devices` in place of the spec's or the machine's.
+
+    Raises: UserError for settings that cannot be met.
+    """
     spec = checked.loaded.spec
     walk = walk_through(checked)
     rows, bytes_a_row, test_rows = _size(checked, walk)
-    sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows)
-    align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
-    machine = this_machine(recipes.thread_count(spec.resources.threads), recipes.memory())
-    load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row)
-    shape = recipes.shape_of(checked.base)
+    found = devices or recipes.devices_of(spec.resources)
+    sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources, found)
+    align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts, found)
+    hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources, found)
+    shape, machine = recipes.shape_of(checked.base), machine_of(found)
+    numbers = recipes.numbers_of(spec.sft, shape, found)
+    load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row, numbers)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
     stages = tuple(_planned(name, walk, expected, spec) for name in _names(spec))
-    return Plan(stages, sft_recipe, align_recipe, machine.name, rows, walk.decision)
+    return Plan(stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision)
 
 
 def _names(spec: PipelineSpec) -> tuple[str, ...]:

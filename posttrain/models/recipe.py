@@ -13,7 +13,7 @@ from posttrain.artifacts import Frozen
 from posttrain.spec.sections.align import AlignSpec
 from posttrain.spec.sections.sft import SFTSpec
 
-Method = Literal["full", "lora"]
+Method = Literal["full", "lora", "dora", "qlora", "prefix", "prompt", "p-tuning", "ia3"]
 Value = float | int | str | bool
 _Judge = Callable[[float, float], str]
 
@@ -71,16 +71,19 @@ class Recipe(Frozen):
         return tuple(setting.warning for setting in self.settings if setting.warning)
 
 
-def sft_recipe(spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: int | None = None) -> Recipe:
+def sft_recipe(
+    spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: int | None = None, processes: int = 1
+) -> Recipe:
     """The values of an SFT of a model with `parameters` on `rows`; what the spec fills in wins, and is judged.
 
-    `largest_micro_batch` is how many rows the memory holds (`posttrain.models.estimate`); None: all of a batch.
+    `largest_micro_batch` is how many rows a device holds (`posttrain.models.memory`); None: all of its part of a
+    batch. `processes` share every batch in equal parts, so a batch that is the recipe's becomes a multiple of them.
     """
     rate = _choose("learning_rate", spec.learning_rate, *_rate(spec.method, parameters), warn=_rate_warning)
     epochs = _choose("num_train_epochs", spec.num_train_epochs, *_epochs(rows), warn=_epochs_warning)
     warmup = _choose("warmup_ratio", spec.warmup_ratio, *_warmup(float(rate.value)), warn=_warmup_warning)
-    batch = _choose("batch_size", spec.batch_size, *_batch(rows))
-    micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch)
+    batch = _choose("batch_size", spec.batch_size, *_batch(rows, processes))
+    micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch, processes)
     adapters = _adapters(spec) if spec.method == "lora" else ()
     return Recipe(settings=(rate, epochs, warmup, batch, *micro, *adapters))
 
@@ -149,15 +152,19 @@ def _warmup(rate: float) -> tuple[float, str, str]:
     )
 
 
-def _batch(rows: int) -> tuple[int, str, str]:
+def _batch(rows: int, processes: int = 1) -> tuple[int, str, str]:
     size = next((size for below, size in SFT_BATCHES if rows < below), 128)
-    return size, "this project", f"{rows:,} rows give {math.ceil(rows / size):,} updates an epoch"
+    shared = math.ceil(size / processes) * processes
+    more = f", {size} made a multiple of {processes} processes" if shared != size else ""
+    return shared, "this project", f"{rows:,} rows give {math.ceil(rows / shared):,} updates an epoch{more}"
 
 
-def _micro_batch(given: int | None, batch: int, largest: int | None) -> tuple[Setting, Setting]:
-    limit = given or largest or batch
-    size = max(divisor for divisor in range(1, batch + 1) if batch % divisor == 0 and divisor <= limit)
+def _micro_batch(given: int | None, batch: int, largest: int | None, processes: int = 1) -> tuple[Setting, Setting]:
+    part = max(1, batch // processes)
+    limit = given or largest or part
+    size = max(divisor for divisor in range(1, part + 1) if part % divisor == 0 and divisor <= limit)
     reason = "what the memory holds, as a divisor of the batch" if largest else "the whole batch at once"
+    shared = f" / {processes} processes" if processes > 1 else ""
     if given:
         reason = (
             "the spec says so"
@@ -170,9 +177,9 @@ def _micro_batch(given: int | None, batch: int, largest: int | None) -> tuple[Se
         ),
         Setting(
             name="accumulation",
-            value=batch // size,
+            value=max(1, batch // (size * processes)),
             source="arithmetic",
-            reason=f"{batch} rows an update / {size} at once",
+            reason=f"{batch} rows an update{shared} / {size} at once",
         ),
     )
 

@@ -65,7 +65,7 @@ def supervise(job: Job, attempt: Callable[[Job], TrainResult]) -> TrainResult:
 
 def with_micro_batch(job: Job, at_most: int) -> Job:
     """The same job at a smaller micro-batch; the batch, and so the loss, stays as it was."""
-    return job.model_copy(update={"micro_batch_size": micro_batch(job.batch_size, at_most)})
+    return job.model_copy(update={"micro_batch_size": micro_batch(job.batch_size, at_most, job.processes)})
 
 
 def clear(partial: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import random
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -228,11 +230,24 @@ def fit(
         rows=len(lengths),
         steps=trainer.state.global_step,
         seconds=round(time.monotonic() - began, 3),
+        peak_memory_bytes=peak_memory(),
         restarts=restarts,
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
         recipe=job.recipe,
     )
+
+
+def peak_memory() -> int:
+    """Bytes that this process took at its peak: on a GPU what torch allocated there, else resident memory."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # rusage also counts what the parent held when it forked
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def count_try(partial: Path) -> int:
