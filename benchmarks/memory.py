@@ -34,7 +34,7 @@ from posttrain.models.memory import Numbers, Way, training_memory  # noqa: E402
 from posttrain.models.recipe import Method  # noqa: E402
 from posttrain.models.shape import shape_of  # noqa: E402
 
-UPDATES = 3
+UPDATES = 2
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from posttrain.artifacts import Done, Stage, Workspace, run_stage
 from posttrain.errors import ModelError, OutOfMemory
 from posttrain.process import launch
 from posttrain.progress import Progress
+from posttrain.training import distribution
 from posttrain.training.job import CODE, TrainingJob, micro_batch
 from posttrain.training.result import TrainResult
 
@@ -33,12 +34,17 @@ def train_stage(
 
     def work(partial: Path, final: Path) -> TrainResult:
         placed = job.model_copy(update={"partial": str(partial), "final": str(final)})
-        result = supervise(placed, lambda one: launch(module, one, partial, TrainResult, progress))
+        result = supervise(placed, lambda one: _launch(module, one, partial, progress))
         clear(partial)
         return result
 
     stage = Stage(name, job.deciding, TrainResult, (*CODE, module), LIBRARIES)
     return run_stage(workspace, stage, work)
+
+
+def _launch(module: str, job: TrainingJob, folder: Path, progress: Progress) -> TrainResult:
+    together = distribution.write_config(job, folder)
+    return launch(module, job, folder, TrainResult, progress, distribution.environment(job), together)
 
 
 def supervise(job: Job, attempt: Callable[[Job], TrainResult]) -> TrainResult:
@@ -71,5 +77,5 @@ def with_micro_batch(job: Job, at_most: int) -> Job:
 def clear(partial: Path) -> None:
     """Drop what only an unfinished training needs, before its folder is published."""
     shutil.rmtree(partial / "checkpoints", ignore_errors=True)
-    for name in ("micro_batch_size", "tries.txt"):
+    for name in ("micro_batch_size", "tries.txt", "accelerate.yaml"):
         (partial / name).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import DataError, TrainingDiverged
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.progress import Progress
-from posttrain.training import checkpoint
+from posttrain.training import checkpoint, ranks
 from posttrain.training.callbacks import AskForCheckpoints, TellProgress
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
@@ -56,10 +56,11 @@ class Resumable:
 
     row_lengths: Sequence[int]
     row_order_batch: int
+    row_multiple: int = 1
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         args: Any = self.args  # type: ignore[attr-defined]
-        return LengthGroupedSampler(self.row_lengths, self.row_order_batch, args.seed)
+        return LengthGroupedSampler(self.row_lengths, self.row_order_batch, args.seed, self.row_multiple)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
@@ -91,7 +92,9 @@ class Resumable:
         me: Any = self
         began = time.monotonic()
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-        checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}")
+        ranks.wait_for_all()  # each process leaves its own random state in the folder
+        if ranks.is_first():
+            checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}")
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
                 callback.cost = time.monotonic() - began
@@ -109,6 +112,8 @@ class Resumable:
 def prepare_process(job: TrainingJob) -> None:
     """Threads and determinism of this process, before anything is computed."""
     torch.set_num_threads(job.threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.device_of_rank())
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory with NaN is a debugging aid that costs a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -121,14 +126,16 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
     The merged base is part of the stage's output when a new adapter needs it.
     """
     half = torch.bfloat16 if job.method == "lora" and job.bf16 and torch.cuda.is_available() else None
-    model = load_model(job.model, dtype=half, merge=True)
+    spread = job.distribution in ("fsdp2", "deepspeed")  # no device is to hold it whole
+    model = load_model(job.model, dtype=half, device="cpu" if spread else None, merge=True)
     if job.max_length <= SHORT and not torch.cuda.is_available():
         model.set_attn_implementation("eager")
     tokenizer = load_tokenizer(job.model)
     base = job.model.base
     if job.method == "lora" and job.model.adapter is not None:
-        model.save_pretrained(Path(job.partial) / "base", safe_serialization=True)
-        tokenizer.save_pretrained(Path(job.partial) / "base")
+        if ranks.is_first():
+            model.save_pretrained(Path(job.partial) / "base", safe_serialization=True)
+            tokenizer.save_pretrained(Path(job.partial) / "base")
         base = str(Path(job.final) / "base")
     return model, tokenizer, base
 
@@ -210,21 +217,24 @@ def fit(
     `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
-    restarts = count_try(Path(job.partial))
+    restarts = count_try(Path(job.partial)) if ranks.is_first() else 0
     trainer = make()
     if len(trainer.train_dataset) != len(lengths):
         raise DataError(f"{job.train.uri}: TRL kept {len(trainer.train_dataset)} of {len(lengths)} rows; please report")
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
+    if job.processes > 1:
+        trainer.row_multiple = job.micro_batch_size * job.processes
+        trainer.train_dataset = ranks.with_blank_row(trainer.train_dataset, lengths)
     score_completions_only(trainer.model)
     trainer.add_callback(TellProgress(progress))
     trainer.add_callback(AskForCheckpoints(job.save_steps))
     progress(0, 1, "first step")
-    newest = checkpoint.newest(Path(job.partial) / "checkpoints")
+    newest = checkpoint.newest(Path(job.partial) / "checkpoints", tidy=ranks.is_first())
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = curve_of(trainer.state.log_history)
     return TrainResult(
-        model=save_product(trainer.model, tokenizer, job, base),
+        model=save_product(trainer, tokenizer, job, base),
         metrics={**latest(curve), **counted},
         curve=curve,
         rows=len(lengths),
@@ -275,12 +285,20 @@ def latest(curve: Sequence[CurvePoint]) -> dict[str, float]:
     return {name: value for point in curve for name, value in point.metrics.items()}
 
 
-def save_product(model: Any, tokenizer: Any, job: TrainingJob, base: str) -> ModelRef:
-    """Write the trained model (or adapter) as safetensors with its tokenizer; the reference points to `final`."""
+def save_product(trainer: Any, tokenizer: Any, job: TrainingJob, base: str) -> ModelRef:
+    """Write the trained model (or adapter) as safetensors with its tokenizer; the reference points to `final`.
+
+    Of several processes the first one writes; for the others the reference is what they began with.
+    """
     folder = Path(job.partial) / "model"
+    spread = job.distribution in ("fsdp2", "deepspeed")
+    whole = {"state_dict": trainer.accelerator.get_state_dict(trainer.model_wrapped)} if spread else {}
+    if not ranks.is_first():
+        return job.model
+    model = trainer.accelerator.unwrap_model(trainer.model)
     if job.method == "lora":
         model.peft_config["default"].base_model_name_or_path = base
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, **whole)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     # adapter_config.json names the base by its path, which is no part of what the model is.
