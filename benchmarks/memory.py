@@ -34,7 +34,7 @@ from posttrain.models.memory import Numbers, Way, training_memory  # noqa: E402
 from posttrain.models.recipe import Method  # noqa: E402
 from posttrain.models.shape import shape_of  # noqa: E402
 
-UPDATES = 2
+UPDATES = 3
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,23 @@ class Case:
 
 QUICK = (
     Case(256, 4, 4096, micro=16),
-    Case(768, 12, 8192),
-    Case(768, 12, 8192, "lora", micro=8),
-    Case(512, 8, 32_000, micro=8, accumulation=2, bf16=True),
-    Case(1024, 8, 8192, "lora", "all-linear", micro=8, bf16=True),
-    Case(512, 8, 8192, micro=2, words=700),
+    Case(384, 6, 16_384, "lora", micro=8),
+    Case(384, 6, 16_384, micro=8),
+    Case(256, 4, 16_384, micro=8, accumulation=2, bf16=True),
+    Case(384, 6, 8192, "lora", "all-linear", micro=8, bf16=True),
+    Case(256, 4, 8192, micro=2, words=700),
 )
 EVERY = (
     *QUICK,
     Case(256, 4, 4096, micro=64),
     Case(256, 4, 4096, "lora", micro=64),
-    Case(512, 16, 32_000, micro=16),
-    Case(512, 16, 32_000, "lora", micro=16, bf16=True),
-    Case(1024, 12, 8192, micro=4, accumulation=4),
-    Case(1024, 12, 8192, bf16=True),
-    Case(1280, 12, 50_000, "lora", micro=4, tied=False),
-    Case(768, 12, 50_000, micro=8, words=200, tied=False),
-    Case(384, 24, 8192, micro=16, words=200),
-    Case(384, 24, 8192, "lora", "all-linear", micro=16, words=200),
-    Case(768, 12, 8192, "lora", micro=2, words=700, bf16=True),
-    Case(512, 8, 8192, "lora", micro=8, words=700),
+    Case(512, 8, 32_000, micro=8),
+    Case(512, 8, 32_000, "lora", micro=8, bf16=True),
+    Case(768, 6, 8192, micro=2, accumulation=4),
+    Case(768, 6, 8192, bf16=True),
+    Case(512, 4, 50_000, "lora", micro=4, tied=False),
+    Case(256, 12, 8192, micro=16),
+    Case(256, 4, 8192, "lora", micro=4, words=700, bf16=True),
 )
 
 
@@ -195,6 +192,7 @@ def train(case: Case, base: ModelRef, rows: DatasetRef, folder: Path) -> int:
         micro_batch_size=case.micro,
         max_length=max(512, 2 * case.words),
         warmup_ratio=0.0,
+        save_steps=2,
         bf16=case.bf16,
         threads=len(os.sched_getaffinity(0)),
     )

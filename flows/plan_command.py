@@ -35,14 +35,11 @@ def show_plan(path: Path, devices: str | None = None) -> None:
         console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)
     console.print(stage_table(plan))
     console.print(recipe_table("Hardware: what it carries, and why", plan.hardware))
-    if plan.hardware.warning:
-        console.print(f"warning: {plan.hardware.warning}", style="yellow", markup=False, highlight=False)
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
     if spec.strategy.align != "never":
         console.print(recipe_table("DPO, if the measurement asks for it: values and why", plan.align))
-    for setting in (*plan.sft.settings, *plan.align.settings):
-        if setting.warning:
-            console.print(f"warning: {setting.name}: {setting.warning}", style="yellow", markup=False, highlight=False)
+    for danger in plan.dangers:
+        console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
     left = f"about {duration(plan.seconds_left)} to go" if plan.seconds_left else "nothing to do: every stage is there"
     console.print(f"{left}; posttrain run {path}", highlight=False)
 

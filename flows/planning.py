@@ -69,6 +69,9 @@ class Plan:
     decision: strategy.Decision | None = None
     """The last that can be made from what was measured; the flow would make the same."""
 
+    dangers: tuple[str, ...] = ()
+    """What the sources call dangerous among the spec's own values, and what does not fit; each once."""
+
     @property
     def seconds_left(self) -> float:
         """Of the stages that would or may run."""
@@ -92,7 +95,24 @@ def make_plan(checked: Checked, devices: Devices | None = None) -> Plan:
     load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row, numbers)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
     stages = tuple(_planned(name, walk, expected, spec) for name in _names(spec))
-    return Plan(stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision)
+    aligned = align_recipe.warnings if spec.strategy.align != "never" else ()
+    found_wrong = _dangers(sft_recipe.warnings, aligned, hardware.warning)
+    return Plan(stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision, found_wrong)
+
+
+def dangers(checked: Checked) -> tuple[str, ...]:
+    """What a run is to be warned of, once: as the plan has it, from the number of rows in the files."""
+    spec = checked.loaded.spec
+    rows = sum(_counted(checked.loaded.root / source.path)[0] for source in spec.data.train)
+    sft = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources)
+    hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources)
+    align = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
+    return _dangers(sft.warnings, align.warnings if spec.strategy.align != "never" else (), hardware.warning)
+
+
+def _dangers(sft: tuple[str, ...], align: tuple[str, ...], hardware: str) -> tuple[str, ...]:
+    told = [f"sft: {text}" for text in sft] + [f"align: {text}" for text in align] + [hardware] * bool(hardware)
+    return tuple(dict.fromkeys(text.replace("align: align.", "align: ") for text in told))
 
 
 def _names(spec: PipelineSpec) -> tuple[str, ...]:

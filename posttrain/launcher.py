@@ -8,10 +8,16 @@ watch the launcher, and the launcher watches the flow. Knows nothing of stages.
 
 from __future__ import annotations
 
-from accelerate.commands.launch import main
-
 from posttrain.process import die_with_parent
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Watch first: accelerate's imports take seconds, in which the flow may die."""
     die_with_parent()
+    from accelerate.commands.launch import main as launch
+
+    launch()
+
+
+if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from posttrain.spec.sections.align import AlignSpec
 from posttrain.spec.sections.sft import SFTSpec
 
 Method = Literal["full", "lora", "dora", "qlora", "prefix", "prompt", "p-tuning", "ia3"]
+LOW_RANK: tuple[Method, ...] = ("lora", "dora", "qlora")
 Value = float | int | str | bool
 _Judge = Callable[[float, float], str]
 
@@ -29,8 +30,34 @@ LORA_FACTOR = 20.0
 LARGEST_LORA_RATE = 2e-3
 """A cap of caution, not measured: below a billion parameters twenty times the full rate would be reckless."""
 
+SMALL_ADAPTER_RATES: dict[Method, tuple[float, str]] = {
+    "ia3": (3e-3, "T-Few (arXiv 2205.05638)"),
+    "prefix": (1e-2, "PEFT's examples"),
+    "prompt": (3e-2, "PEFT's examples"),
+    "p-tuning": (1e-3, "PEFT's examples"),
+}
+"""Peak rate and source of the methods that train a few thousand numbers: it hardly depends on the model's size."""
+
 ALIGN_FACTOR = 1 / 20
 """DPO's rate over SFT's. S3: reinforcement runs 10 to 20 times below SFT; 5e-7 at 7B is also Zephyr's (2310.16944)."""
+
+ORPO_FACTOR = 0.8
+"""ORPO's rate over SFT's: it is an SFT too, and its authors took 8e-6 at 7B, where S3's SFT has 1e-5."""
+
+ALIGN_RATES: dict[str, tuple[float, str, str]] = {
+    "dpo": (ALIGN_FACTOR, "S3, Zephyr", "preference training drifts at SFT's rate"),
+    "ipo": (ALIGN_FACTOR, "S3, Zephyr", "as DPO, whose log-ratios it regresses on"),
+    "kto": (ALIGN_FACTOR, "S3, KTO (arXiv 2402.01306)", "its authors advise 5e-7 to 5e-6 at 7B; the lower end"),
+    "orpo": (ORPO_FACTOR, "ORPO (arXiv 2403.07691)", "it learns the chosen answers as SFT does, and nothing holds it"),
+}
+"""Method → its rate over SFT's, the source and the reason."""
+
+BETAS = {
+    "dpo": ("TRL", "how closely to stay to the model before DPO"),
+    "ipo": ("TRL", "IPO's temperature: the margin aimed at is 1 / (2 beta)"),
+    "kto": ("KTO (arXiv 2402.01306)", "how closely to stay to the model before KTO"),
+    "orpo": ("ORPO (arXiv 2403.07691)", "weight of the odds ratio beside the likelihood"),
+}
 
 EPOCHS: tuple[tuple[float, float], ...] = ((500, 10), (20_000, 5), (50_000, 4), (100_000, 3), (200_000, 2))
 """(rows, epochs): S2 gives 4–5 at 20k to 50k, 2–3 at 100k and "more" at a few hundred, read as ten."""
@@ -84,7 +111,7 @@ def sft_recipe(
     warmup = _choose("warmup_ratio", spec.warmup_ratio, *_warmup(float(rate.value)), warn=_warmup_warning)
     batch = _choose("batch_size", spec.batch_size, *_batch(rows, processes))
     micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch, processes)
-    adapters = _adapters(spec) if spec.method == "lora" else ()
+    adapters = _adapters(spec) if spec.method in LOW_RANK else ()
     return Recipe(settings=(rate, epochs, warmup, batch, *micro, *adapters))
 
 
@@ -96,11 +123,15 @@ def align_recipe(
     sft_rate: float | None = None,
     largest_micro_batch: int | None = None,
 ) -> Recipe:
-    """The values of a DPO after SFT by `method` on `pairs`; `sft_rate` is the rate that SFT really used, if it ran."""
+    """The values of a DPO (IPO, KTO, ORPO: `spec.method`) on `pairs`, trained by SFT's `method`.
+
+    `sft_rate` is the rate that SFT really used, if it ran.
+    """
     base = sft_rate if sft_rate is not None else _rate(method, parameters)[0]
-    suggested = _rounded(base * ALIGN_FACTOR)
-    why = f"a twentieth of SFT's {base:g}: preference training drifts at SFT's rate"
-    rate = _choose("learning_rate", spec.learning_rate, suggested, "S3, Zephyr", why, warn=_align_rate_warning)
+    factor, source, reason = ALIGN_RATES[spec.method]
+    why = f"{factor:g} × SFT's {base:g}: {reason}"
+    warn = _align_rate_warning if factor == ALIGN_FACTOR else _rate_warning
+    rate = _choose("learning_rate", spec.learning_rate, _rounded(base * factor), source, why, warn=warn)
     size = 16 if pairs < 1_000 else 32
     batch = _choose("batch_size", spec.batch_size, size, "this project", f"{pairs:,} pairs leave enough updates")
     warmup = Setting(name="warmup_ratio", value=0.1, source="Zephyr", reason="DPO's first updates are its largest")
@@ -132,6 +163,9 @@ def _rate(method: Method, parameters: int) -> tuple[float, str, str]:
     between = "S3" if parameters >= 7e9 else "this project" if parameters <= TINY_PARAMETERS else "S3 and this project"
     if method == "full":
         return full_rate(parameters), between, f"full-parameter rate for {size} parameters; it falls with size"
+    if method in SMALL_ADAPTER_RATES:
+        rate, source = SMALL_ADAPTER_RATES[method]
+        return rate, source, f"{method} trains a few thousand numbers, at a rate that hardly depends on size"
     reason = f"LoRA rate for {size} parameters: {LORA_FACTOR:g} × the full-parameter {full_rate(parameters):g}"
     capped = full_rate(parameters) * LORA_FACTOR > LARGEST_LORA_RATE
     return lora_rate(parameters), f"QLoRA × {between}", f"{reason}, capped with caution" if capped else reason
@@ -204,7 +238,9 @@ def _align_epochs(spec: AlignSpec) -> Setting:
 
 def _beta(spec: AlignSpec) -> Setting:
     given = spec.beta if "beta" in spec.model_fields_set else None
-    return _choose("beta", given, 0.1, "TRL", "how closely to stay to the model before DPO", warn=_beta_warning)
+    name: str = spec.method
+    # Without a reference nothing runs away: a small beta is plain SFT.
+    return _choose("beta", given, 0.1, *BETAS[name], warn=None if name == "orpo" else _beta_warning)
 
 
 # --- the spec's own values, judged -------------------------------------------------------------------------
