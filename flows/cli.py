@@ -80,11 +80,16 @@ def run(spec: Spec) -> None:
 
 @app.command(epilog="Example: posttrain plan pipelines/voice_assistant.yaml")
 @guarded
-def plan(spec: Spec) -> None:
+def plan(
+    spec: Spec,
+    devices: Annotated[
+        str | None, typer.Option(metavar="COUNTxGB", help="What if it ran on these, such as 4x80, or on cpu?")
+    ] = None,
+) -> None:
     """Show what would run, with which values and why, what is cached, and the estimated time and memory."""
     from flows.plan_command import show_plan
 
-    show_plan(spec)
+    show_plan(spec, devices)
 
 
 @app.command(epilog="Example: posttrain preview pipelines/voice_assistant.yaml --row 3")

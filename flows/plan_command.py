@@ -10,16 +10,19 @@ from rich.table import Table
 from flows.display import make_console
 from flows.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
+from posttrain.models.hardware import Devices, HardwarePlan
 from posttrain.models.recipe import Recipe
+from posttrain.spec import ResourcesSpec
+from posttrain.training import recipes
 from posttrain.wording import duration
 
 STYLES = {"unchanged": "dim", "would run": "bold", "may run": "", "not needed": "dim"}
 
 
-def show_plan(path: Path) -> None:
-    """Print the plan of the spec at `path`; nothing is written. Raises: UserError."""
+def show_plan(path: Path, devices: str | None = None) -> None:
+    """Print the plan of the spec at `path`, for this machine or for `devices`; writes nothing. Raises: UserError."""
     checked = preflight.check(path)
-    plan = make_plan(checked)
+    plan = make_plan(checked, _devices(devices))
     console = make_console()
     spec = checked.loaded.spec
     console.print(f"[bold]{spec.name}[/bold]  {path}", highlight=False)
@@ -30,14 +33,14 @@ def show_plan(path: Path) -> None:
         console.print(f"decided: {plan.decision.meaning}", highlight=False)
         console.print(f"  {plan.decision.reasons[-1]}", style="dim", markup=False, highlight=False)
     console.print(stage_table(plan))
+    console.print(recipe_table("Hardware: what it carries, and why", plan.hardware))
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
     if spec.strategy.align != "never":
         console.print(
             recipe_table(f"{spec.align.method.upper()}, if the measurement asks for it: values and why", plan.align)
         )
-    for setting in (*plan.sft.settings, *plan.align.settings):
-        if setting.warning:
-            console.print(f"warning: {setting.name}: {setting.warning}", style="yellow", markup=False, highlight=False)
+    for danger in plan.dangers:
+        console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
     left = f"about {duration(plan.seconds_left)} to go" if plan.seconds_left else "nothing to do: every stage is there"
     console.print(f"{left}; posttrain run {path}", highlight=False)
 
@@ -63,7 +66,13 @@ def _cost(stage: PlannedStage) -> tuple[str, str]:
     return f"≈ {duration(stage.seconds)}", f"≈ {stage.memory_bytes / 1e9:.1f} GB"
 
 
-def recipe_table(title: str, recipe: Recipe) -> Table:
+def _devices(given: str | None) -> Devices | None:
+    if given is None or given.strip().lower() != "cpu":
+        return Devices.parse(given) if given else None
+    return recipes.devices_of(ResourcesSpec(devices="cpu"))
+
+
+def recipe_table(title: str, recipe: Recipe | HardwarePlan) -> Table:
     """A row per setting: its value, who set it, and the reason."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     table.add_column("setting", no_wrap=True)

@@ -249,7 +249,7 @@ class _Measuring:
     def trained(self, train: DatasetRef) -> Done[TrainResult]:
         """SFT of the base on these rows."""
         spec = self.spec
-        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads)
+        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads, spec.resources)
         return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
 
     def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:

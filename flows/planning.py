@@ -14,7 +14,8 @@ from flows.plan_walk import ALIGNMENT, CURVE, TRAINS_ALIGNED, LookOnly, NotDone,
 from posttrain import strategy
 from posttrain.evaluation.scores import Prompting
 from posttrain.models import estimate
-from posttrain.models.machine import this_machine
+from posttrain.models.hardware import Devices, HardwarePlan
+from posttrain.models.machine import machine_of
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
 from posttrain.spec import PipelineSpec
@@ -62,10 +63,14 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     sft: Recipe
     align: Recipe
+    hardware: HardwarePlan
     machine: str
     rows: int
     decision: strategy.Decision | None = None
     """The last that can be made from what was measured; the flow would make the same."""
+
+    dangers: tuple[str, ...] = ()
+    """What the sources call dangerous among the spec's own values, and what does not fit; each once."""
 
     @property
     def seconds_left(self) -> float:
@@ -73,19 +78,41 @@ class Plan:
         return sum(stage.seconds for stage in self.stages if stage.state in ("would run", "may run"))
 
 
-def make_plan(checked: Checked) -> Plan:
-    """Ask every stage whether it is done, and estimate the rest. Raises: UserError for settings that cannot be met."""
+def make_plan(checked: Checked, devices: Devices | None = None) -> Plan:
+    """Ask every stage whether it is done, and estimate the rest; `devices` in place of the spec's or the machine's.
+
+    Raises: UserError for settings that cannot be met.
+    """
     spec = checked.loaded.spec
     walk = walk_through(checked)
     rows, bytes_a_row, test_rows = _size(checked, walk)
-    sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows)
-    align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
-    machine = this_machine(recipes.thread_count(spec.resources.threads), recipes.memory())
-    load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row)
-    shape = recipes.shape_of(checked.base)
+    found = devices or recipes.devices_of(spec.resources)
+    sft_recipe = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources, found)
+    align_recipe = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts, found)
+    hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources, found)
+    shape, machine = recipes.shape_of(checked.base), machine_of(found)
+    numbers = recipes.numbers_of(spec.sft, shape, found)
+    load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row, numbers)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
     stages = tuple(_planned(name, walk, expected, spec) for name in _names(spec))
-    return Plan(stages, sft_recipe, align_recipe, machine.name, rows, walk.decision)
+    aligned = align_recipe.warnings if spec.strategy.align != "never" else ()
+    found_wrong = _dangers(sft_recipe.warnings, aligned, hardware.warning)
+    return Plan(stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision, found_wrong)
+
+
+def dangers(checked: Checked) -> tuple[str, ...]:
+    """What a run is to be warned of, once: as the plan has it, from the number of rows in the files."""
+    spec = checked.loaded.spec
+    rows = sum(_counted(checked.loaded.root / source.path)[0] for source in spec.data.train)
+    sft = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources)
+    hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources)
+    align = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
+    return _dangers(sft.warnings, align.warnings if spec.strategy.align != "never" else (), hardware.warning)
+
+
+def _dangers(sft: tuple[str, ...], align: tuple[str, ...], hardware: str) -> tuple[str, ...]:
+    told = [f"sft: {text}" for text in sft] + [f"align: {text}" for text in align] + [hardware] * bool(hardware)
+    return tuple(dict.fromkeys(text.replace("align: align.", "align: ") for text in told))
 
 
 def _names(spec: PipelineSpec) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
     Raises: UserError before anything is written, or from the flow; Failed, with its log, for anything else.
     """
     from flows.display import make_console
+    from flows.planning import dangers
 
     settle_environment()
     began = time.monotonic()
@@ -40,6 +41,8 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
     console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
     for note in checked.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    for danger in dangers(checked) if flow == "retrain" else ():
+        console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
     with _log(checked.workspace) as log:
         outcome = _run(path, flow, console, log)
     _show(console, outcome, time.monotonic() - began, log, show)

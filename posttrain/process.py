@@ -2,7 +2,8 @@
 
 The parent writes `job.json`, starts `python -m MODULE job.json` and follows the child's `events.jsonl`: progress,
 then one result or one classified error. A child that ends without either was killed or crashed. The child ends
-itself when its parent is gone. Knows nothing of what the stage does, nor of Prefect.
+itself when its parent is gone. Of several processes that share a stage, the first tells progress and the result, any
+of them its error, which ends them all. Knows nothing of what the stage does, nor of Prefect.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,12 +49,12 @@ def launch(
     result_type: type[Result],
     progress: Progress = silent,
     env: Mapping[str, str] | None = None,
-    processes: int = 1,
+    together: Path | None = None,
 ) -> Result:
     """Run `module` on `job` in a process of its own and return its result.
 
-    `folder` receives `job.json`, `events.jsonl` and `log.txt` (the child's output, appended over tries). With
-    `processes` > 1 the module is started through `accelerate launch`.
+    `folder` receives `job.json`, `events.jsonl` and `log.txt` (the child's output, appended over tries). `together` is
+    a configuration of `accelerate launch`, which then starts the module in as many processes as it says.
 
     Raises: the child's own error when it is one of Posttrain's; `StageCrashed` when it ended without a word.
     """
@@ -61,10 +62,8 @@ def launch(
     events = folder / "events.jsonl"
     events.unlink(missing_ok=True)
     write_atomic(folder / "job.json", job.model_dump_json(indent=2) + "\n")
-    command = [sys.executable, "-m", module, str(folder / "job.json")]
-    if processes > 1:
-        starter = ["accelerate.commands.launch", "--num_processes", str(processes), "-m", module]
-        command = [sys.executable, "-m", *starter, str(folder / "job.json")]
+    launcher = ["posttrain.launcher", "--config_file", str(together), "-m"] if together else []
+    command = [sys.executable, "-m", *launcher, module, str(folder / "job.json")]
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             command,
@@ -77,7 +76,7 @@ def launch(
         try:
             end = _follow(child, events, progress)
         finally:
-            _stop(child)
+            _stop(child, _ranks(events))
     if end is None:
         raise errors.StageCrashed(_obituary(module, child.returncode, folder / "log.txt"))
     if end["kind"] == "result":
@@ -86,7 +85,10 @@ def launch(
 
 
 def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress) -> dict[str, Any] | None:
-    """Pass progress on until the child ends; its result or error event, or None when it left none."""
+    """Pass progress on until the child ends; its result or first error event, or None when it left none.
+
+    An error is not waited for: of several processes the others may hang, since one of them no longer answers.
+    """
     end = None
     position = 0
     while True:
@@ -95,9 +97,9 @@ def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress) ->
         for event in fresh:
             if event["kind"] == "progress":
                 progress(event["done"], event["total"], event["note"])
-            else:
-                end = event
-        if ended:
+            elif event["kind"] in ("result", "error"):
+                end = end or event
+        if ended or (end is not None and end["kind"] == "error"):
             return end
         time.sleep(POLL_SECONDS)
 
@@ -113,12 +115,18 @@ def _read_events(events: Path, position: int) -> tuple[list[dict[str, Any]], int
     return [json.loads(line) for line in whole.splitlines()], position + len(whole)
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
+def _ranks(events: Path) -> list[int]:
+    """Process ids of all that shared the stage: each notes its own when it starts."""
+    return [event["pid"] for event in _read_events(events, 0)[0] if event["kind"] == "started"]
+
+
+def _stop(child: subprocess.Popen[bytes], ranks: Sequence[int]) -> None:
+    """End the child and whatever it started; ranks lead groups of their own, which the child's death does not end."""
+    for leader in (child.pid, *(rank for rank in ranks if rank != child.pid)):
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
     child.wait()
 
 
@@ -135,8 +143,9 @@ def _obituary(module: str, code: int, log: Path) -> str:
 def serve(job_type: type[Job], run: Callable[[Job, Progress], Frozen]) -> None:
     """The `__main__` of a stage's module: read the job named on the command line, run it, tell how it ended."""
     path = Path(sys.argv[1])
-    _die_with_parent()
+    die_with_parent()
     tell = _Teller(path.parent / "events.jsonl")
+    tell.write({"kind": "started", "pid": os.getpid()})
     try:
         job = job_type.model_validate_json(path.read_text(encoding="utf-8"))
         result = run(job, tell.progress)
@@ -163,7 +172,8 @@ def classify(error: BaseException) -> str | None:
 
 
 class _Teller:
-    """Appends events; progress at most ten times a second, and only from the main process of several."""
+    """Appends events, each in one write. Progress at most ten times a second; of several processes only the first
+    tells it, and the result."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -171,7 +181,7 @@ class _Teller:
         self.main = os.environ.get("RANK", "0") == "0"
 
     def write(self, event: dict[str, Any]) -> None:
-        if self.main:
+        if self.main or event["kind"] in ("started", "error"):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
 
@@ -182,8 +192,8 @@ class _Teller:
         self.write({"kind": "progress", "done": done, "total": total, "note": note})
 
 
-def _die_with_parent() -> None:
-    """A stage whose flow was killed must not go on holding the device."""
+def die_with_parent() -> None:
+    """A stage whose flow was killed must not go on holding the device: its whole group ends with the parent."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -23,7 +23,7 @@ def train_share(run: Run, rows: CurateResult, share: int, count: int) -> TrainRe
     spec, label = run.spec, f"sft-{share}"
     with run.stage(label) as stage:
         part = subset(rows.train, count, run.workspace).result.train
-        recipe = recipes.for_sft(spec.sft, run.base, part.rows, spec.resources.threads)
+        recipe = recipes.for_sft(spec.sft, run.base, part.rows, spec.resources.threads, spec.resources)
         done = sft.train(run.base, part, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
         stage.finish(
             done,

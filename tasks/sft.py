@@ -17,7 +17,7 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
     spec, base = run.spec, run.base
     with run.stage("sft") as stage:
-        recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads)
+        recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads, spec.resources)
         done = sft.train(
             base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress, spec.guards
         )
@@ -25,7 +25,12 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
             done,
             show.loss(done.result),
             params=done.result.recipe,
-            metrics={**done.result.metrics, "restarts": done.result.restarts, **show.guards_count(done.result)},
+            metrics={
+                **done.result.metrics,
+                "restarts": done.result.restarts,
+                "peak_memory_bytes": done.result.peak_memory_bytes,
+                **show.guards_count(done.result),
+            },
             datasets={"train": rows.train, "validation": rows.validation},
             curve=[(point.step, point.metrics) for point in done.result.curve],
             tables=show.guards_table(done.result),

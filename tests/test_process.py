@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -46,6 +47,12 @@ def run(job, progress):
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
             time.sleep(60)
+        case "the second fails":
+            if os.environ["RANK"] == "1":
+                raise DataError("rows.jsonl:3: not JSON")
+            time.sleep(60)
+        case "both answer":
+            return Answer(text=os.environ["RANK"])
 
 if __name__ == "__main__":
     serve(Job, run)
@@ -101,6 +108,65 @@ def test_any_other_end_is_a_crash_that_says_how(
     with pytest.raises(StageCrashed, match=how):
         ask(action, tmp_path, environment)
     assert (tmp_path / "stage" / "log.txt").exists()
+
+
+TWO = """
+compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_GPU
+num_machines: 1
+num_processes: 2
+machine_rank: 0
+main_process_port: 0
+mixed_precision: "no"
+"""
+
+
+def in_two(action: str, tmp_path: Path, environment: dict[str, str]) -> Answer:
+    together = tmp_path / "accelerate.yaml"
+    together.write_text(TWO)
+    return launch("posttrain_child", Job(action=action), tmp_path / "stage", Answer, env=environment, together=together)
+
+
+def started(stage: Path) -> list[int]:
+    """Process ids that have noted their start."""
+    events = stage / "events.jsonl"
+    lines = events.read_text().splitlines() if events.exists() else []
+    return [event["pid"] for event in map(json.loads, lines) if event["kind"] == "started"]
+
+
+def test_of_two_processes_the_first_tells_the_result(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert in_two("both answer", tmp_path, environment).text == "0"
+    assert len(started(tmp_path / "stage")) == 2
+
+
+def test_of_two_processes_either_tells_its_error_and_ends_the_other(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: not JSON"):
+        in_two("the second fails", tmp_path, environment)
+    assert time.monotonic() - began < 50  # the first would have slept for a minute
+    _wait(lambda: not any(_alive(rank) for rank in started(tmp_path / "stage")))
+
+
+def test_two_processes_end_with_the_parent_of_their_launcher(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "accelerate.yaml").write_text(TWO)
+    program = f"""
+        from pathlib import Path
+        from posttrain.artifacts import Frozen
+        from posttrain.process import launch
+        class Job(Frozen):
+            action: str
+        launch("posttrain_child", Job(action="sleep"), Path({str(tmp_path / "stage")!r}), Job,
+               together=Path({str(tmp_path / "accelerate.yaml")!r}))
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, **environment})
+    _wait(lambda: len(started(tmp_path / "stage")) == 2, 120)
+    children = {*_children(parent.pid), *started(tmp_path / "stage")}
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert len(children) == 3  # the launcher and its two
+    _wait(lambda: not any(_alive(child) for child in children))
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -11,20 +11,19 @@ two on a machine like those below. Knows no scheduler and looks at no device; th
   of its bfloat16 peak.
 - *generation* reads every weight and calls every layer for each token: 0.4 ms a layer and step, plus 2 × parameters
   operations a token.
-- *memory* = weights + gradients + Adam's two moments (4 bytes each, for what is trained) + activations, of which the
-  logits are the larger part for a small model with a large vocabulary.
+- *memory* = weights + gradients + Adam's two moments + activations; the arithmetic is in `posttrain.models.memory`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from posttrain.errors import ModelError
+from posttrain.models import memory
+from posttrain.models.memory import Numbers
 from posttrain.models.recipe import Recipe
-from posttrain.spec.methods import Method, is_adapter
+from posttrain.models.shape import Shape
+from posttrain.spec.methods import Method
 from posttrain.spec.sections.pipeline import PipelineSpec
 
 CPU_OPERATIONS = 65e9
@@ -44,8 +43,14 @@ SECONDS_A_LAYER = 4e-4
 SECONDS_TO_START = 8.0
 """A training process on two cores: importing torch, transformers and trl (5.9 s) and loading a small model."""
 
-PROCESS_BYTES = 500 * 10**6
-"""A process that has imported torch, transformers and trl, before any weight (492 MB measured)."""
+PROCESS_BYTES = 550 * 10**6
+"""A process that trains next to nothing: torch, transformers, trl and the kernels they load (556 MB measured)."""
+
+LONGEST_ROW = 2.0
+"""The longest row over the mean one, where only the mean is known; the first batch has it, and decides the memory."""
+
+SCORED = 0.5
+"""Share of a row's tokens that the loss reads, where nothing is known of the rows."""
 
 SECONDS_A_ROW_VALIDATED, SECONDS_TO_VALIDATE = 4e-5, 4.0
 BYTES_A_ROW_VALIDATED = 1800
@@ -53,23 +58,6 @@ BYTES_A_ROW_VALIDATED = 1800
 
 SECONDS_A_ROW_CURATED = 4e-4
 """MinHash signatures and word n-grams in Python."""
-
-USABLE = 0.8
-"""Share of the memory that a training may plan with; the rest is the allocator's and the system's."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a `config.json` says about size. `parameters` counts every weight, `active` those that one token uses."""
-
-    parameters: int
-    active: int
-    layers: int
-    hidden: int
-    intermediate: int
-    vocabulary: int
-    attention_width: int
-    key_value_width: int
 
 
 @dataclass(frozen=True)
@@ -117,10 +105,24 @@ class Load:
     """ppo, grpo or rloo, where rewards are learnt from and no pairs."""
     episodes: int = 0
     passes: int = 1
+    accumulates: bool = True
+    numbers: Numbers = memory.PLAIN
 
     @classmethod
-    def of(cls, spec: PipelineSpec, sft: Recipe, dpo: Recipe, rows: int, test_rows: int, bytes_a_row: float) -> Load:
-        """What a spec asks for, with the values that its recipes settled; DPO counts unless it is switched off."""
+    def of(
+        cls,
+        spec: PipelineSpec,
+        sft: Recipe,
+        dpo: Recipe,
+        rows: int,
+        test_rows: int,
+        bytes_a_row: float,
+        numbers: Numbers = memory.PLAIN,
+    ) -> Load:
+        """What a spec asks for, with the values that its recipes settled; DPO counts unless it is switched off.
+
+        `numbers`: how the machine holds a training's values.
+        """
         return cls(
             rows=rows,
             bytes_a_row=bytes_a_row,
@@ -142,6 +144,8 @@ class Load:
             online=spec.align.method if spec.align.is_online else "",
             episodes=spec.align.online.total_episodes,
             passes=spec.align.online.ppo_epochs if spec.align.method == "ppo" else 1,
+            accumulates=int(sft["accumulation"]) > 1,
+            numbers=numbers,
         )
 
 
@@ -153,91 +157,6 @@ class StageEstimate:
     seconds: float
     memory_bytes: int
     why: str
-
-
-# --- from config.json to size ------------------------------------------------------------------------------
-
-
-def shape_of(config: Mapping[str, Any]) -> Shape:
-    """Size of a decoder from its `config.json`: Llama-like (gated, grouped queries, experts) or GPT-2-like.
-
-    Raises `ModelError` when the configuration does not say how large the model is.
-    """
-    text = config.get("text_config") or config
-    hidden = _number(text, "hidden_size", "n_embd", "d_model")
-    layers = _number(text, "num_hidden_layers", "n_layer", "num_layers")
-    heads = _number(text, "num_attention_heads", "n_head", "num_heads")
-    vocabulary = _number(text, "vocab_size")
-    plain = "n_embd" in text
-    width = int(text.get("head_dim") or hidden // heads) * heads
-    pairs = width * int(text.get("num_key_value_heads") or heads) // heads
-    attention = hidden * (2 * width + 2 * pairs)
-    dense = int(text.get("intermediate_size") or text.get("n_inner") or 4 * hidden)
-    experts, used = _experts(text)
-    inner = int(text.get("moe_intermediate_size") or dense) if experts else dense
-    one = (2 if plain else 3) * hidden * inner
-    shared = 0 if text.get("tie_word_embeddings", plain) else vocabulary * hidden
-    positions = _number(text, "n_positions", "n_ctx") * hidden if plain else 0
-    rest = vocabulary * hidden + shared + positions + hidden * (2 * layers + 1)
-    every = layers * (attention + max(1, experts) * one) + rest
-    active = layers * (attention + max(1, used) * one) + rest
-    return Shape(every, active, layers, hidden, max(1, used) * inner, vocabulary, width, pairs)
-
-
-def _experts(text: Mapping[str, Any]) -> tuple[int, int]:
-    """Experts of a layer, and how many a token uses; (0, 0) for a dense model."""
-    count = text.get("num_experts") or text.get("num_local_experts") or text.get("n_routed_experts") or 0
-    return int(count), int(text.get("num_experts_per_tok") or 0) if count else 0
-
-
-def _number(text: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        if isinstance(text.get(name), int):
-            return int(text[name])
-    raise ModelError(f"config.json: found no {names[0]}, expected a decoder's configuration; name another base.model")
-
-
-def trained_parameters(shape: Shape, method: Method, rank: int = 64, targets: str = "attention") -> int:
-    """Weights that get a gradient: all of them, or rank × (in + out) for every adapted matrix.
-
-    Adapters that are smaller than LoRA's count as if they were LoRA's.
-    """
-    if method == "full":
-        return shape.parameters
-    matrices = [(shape.hidden, shape.attention_width)] * 2 + [(shape.hidden, shape.key_value_width)] * 2
-    if targets == "all-linear":
-        matrices += [(shape.hidden, shape.intermediate)] * 3
-    return shape.layers * sum(rank * (inputs + outputs) for inputs, outputs in matrices)
-
-
-# --- memory ------------------------------------------------------------------------------------------------
-
-
-def training_memory(
-    shape: Shape, method: Method, micro_batch_size: int, tokens_a_row: float, rank: int = 64, targets: str = "attention"
-) -> int:
-    """Peak bytes of a training step: weights, gradients, Adam's moments and the activations of a micro-batch."""
-    trained = trained_parameters(shape, method, rank, targets)
-    weights = 4 * shape.parameters + (4 * trained if is_adapter(method) else 0)
-    return int(weights + 12 * trained + micro_batch_size * activation_bytes(shape, tokens_a_row))
-
-
-def activation_bytes(shape: Shape, tokens_a_row: float) -> float:
-    """Bytes kept for the backward pass of one row, 16-bit inside layers, logits and their gradient in 32.
-
-    Per token and layer 34 × width in a plain block (arXiv 2205.05198, without the attention matrix, which fused
-    attention does not keep); a gated, wider block keeps in proportion. Per token 12 × vocabulary for the logits.
-    """
-    layer = 22 * shape.hidden + 6 * shape.intermediate
-    return tokens_a_row * (shape.layers * layer + 12 * shape.vocabulary)
-
-
-def largest_micro_batch(
-    shape: Shape, method: Method, tokens_a_row: float, memory_bytes: int, rank: int = 64, targets: str = "attention"
-) -> int:
-    """Rows that fit at once; 0 when not even one does."""
-    fixed = training_memory(shape, method, 0, tokens_a_row, rank, targets)
-    return max(0, int((USABLE * memory_bytes - fixed) // activation_bytes(shape, tokens_a_row)))
 
 
 # --- time --------------------------------------------------------------------------------------------------
@@ -291,8 +210,7 @@ def _training_stages(shape: Shape, machine: Machine, load: Load, row: float) -> 
     sft = StageEstimate(
         "sft",
         SECONDS_TO_START + training_seconds(shape, load.method, seen, machine),
-        PROCESS_BYTES
-        + training_memory(shape, load.method, load.micro_batch_size, row, load.lora_rank, load.lora_targets),
+        _training_memory(shape, load, load.micro_batch_size, row),
         f"{load.epochs:g} × {load.rows:,} rows of about {row:.0f} tokens, {load.method}",
     )
     checked = _evaluation(shape, machine, load, row, "evaluate", load.validation_rows)
@@ -307,20 +225,19 @@ def _align_stages(shape: Shape, machine: Machine, load: Load, row: float) -> tup
     sampling = generation_seconds(shape, samples, load.evaluation_batch, row / 2, row / 2, machine)
     # Both answers of a pair, and a forward pass of the reference model, a third of a step.
     step = training_seconds(shape, load.method, 2 * load.align_prompts * row, machine) * 4 / 3
-    memory = (
-        PROCESS_BYTES
-        + training_memory(shape, load.method, 2 * load.align_micro_batch_size, row, load.lora_rank, load.lora_targets)
-        + (4 * shape.parameters if load.method == "full" else 0)
-    )
+    # The policy's log-probabilities before training are computed once, so no second model is held.
+    taken = _training_memory(shape, load, 2 * load.align_micro_batch_size, row)
     if load.online:
+        # Reinforcement by full fine-tuning holds the model it started from as well.
+        held = taken + (4 * shape.parameters if load.method == "full" else 0)
         return (
-            _online(shape, machine, load, row, memory),
+            _online(shape, machine, load, row, held),
             _evaluation(shape, machine, load, row, "evaluate aligned", load.validation_rows),
         )
     pairs = f"{load.align_samples} answers to {load.align_prompts:,} prompts"
     return (
         StageEstimate("pairs", SECONDS_TO_START + sampling, _generation_memory(shape, load, row), pairs),
-        StageEstimate("dpo", SECONDS_TO_START + step, memory, f"at most {load.align_prompts:,} pairs, once"),
+        StageEstimate("dpo", SECONDS_TO_START + step, taken, f"at most {load.align_prompts:,} pairs, once"),
         _evaluation(shape, machine, load, row, "evaluate aligned", load.validation_rows),
     )
 
@@ -336,6 +253,15 @@ def _online(shape: Shape, machine: Machine, load: Load, row: float, memory: int)
 def _evaluation(shape: Shape, machine: Machine, load: Load, row: float, name: str, rows: int) -> StageEstimate:
     seconds = generation_seconds(shape, rows, load.evaluation_batch, row / 2, row / 2, machine)
     return StageEstimate(name, 1 + seconds, _generation_memory(shape, load, row), f"{rows:,} rows, one answer each")
+
+
+def _training_memory(shape: Shape, load: Load, rows: int, row: float) -> int:
+    """Of a device, with the process on a CPU; rows are as long as the longest, which the first batch holds."""
+    way = memory.Way(load.method, load.lora_rank, load.lora_targets)
+    longest = min(LONGEST_ROW * row, load.max_length)
+    return PROCESS_BYTES + memory.training_memory(
+        shape, way, rows, longest, load.numbers, scored=SCORED, accumulates=load.accumulates
+    )
 
 
 def _generation_memory(shape: Shape, load: Load, row: float) -> int:

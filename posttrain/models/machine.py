@@ -1,14 +1,16 @@
-"""Which machine this is, for estimates: the GPUs that `nvidia-smi` names, otherwise this CPU. Imports no torch."""
+"""Which machine this is: the GPUs that `nvidia-smi` names, otherwise this CPU. Imports no torch."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from posttrain.errors import SpecError
-from posttrain.models.estimate import Machine
+from posttrain.models.estimate import PROCESS_BYTES, Machine
+from posttrain.models.hardware import Devices
 
 
 def has_cuda_gpu() -> bool:
@@ -44,12 +46,34 @@ def check_padding_free() -> None:
         )
 
 
-def this_machine(threads: int, memory_bytes: int) -> Machine:
-    """The GPUs of this machine; without any, so many CPU threads and bytes of memory."""
+def these_devices(threads: int, memory_bytes: int, given: str | None = None) -> Devices:
+    """The devices that a spec names, else the GPUs of this machine, else so many CPU threads and bytes of memory."""
+    if given is not None and given != "cpu":
+        return Devices.parse(given)
+    return _cpu(threads, memory_bytes) if given else _gpus() or _cpu(threads, memory_bytes)
+
+
+def machine_of(devices: Devices) -> Machine:
+    """The same as an estimate of time needs it."""
+    if devices.kind == "cpu":
+        return Machine.cpu(devices.threads, devices.memory_bytes + PROCESS_BYTES)
+    return Machine.gpu(devices.name, devices.memory_bytes, devices.count)
+
+
+def _cpu(threads: int, memory_bytes: int) -> Devices:
+    """A CPU is one device, and the process itself takes of its memory."""
+    name = f"{threads} CPU threads"
+    return Devices(kind="cpu", count=1, memory_bytes=max(0, memory_bytes - PROCESS_BYTES), name=name, threads=threads)
+
+
+@cache
+def _gpus() -> Devices | None:
+    """What `nvidia-smi` says; of GPUs that differ, as many as there are of the smallest's memory."""
     try:
         query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
-        name, megabytes = answer[0].rsplit(",", 1)
-        return Machine.gpu(name.strip(), int(megabytes) * 2**20, len(answer))
+        found = [line.rsplit(",", 1) for line in answer if line.strip()]
+        name, megabytes = min(found, key=lambda each: int(each[1]))
+        return Devices(kind="gpu", count=len(found), memory_bytes=int(megabytes) * 2**20, name=name.strip())
     except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return Machine.cpu(threads, memory_bytes)
+        return None

@@ -40,6 +40,23 @@ ALIGN_FACTOR = 1 / 20
 
 ONLINE_FACTOR = 1 / 10
 """The rate of reinforcement over SFT's, the upper end of S3's 10 to 20 times below: 1e-6 at 7B, as S3 has it."""
+ORPO_FACTOR = 0.8
+"""ORPO's rate over SFT's: it is an SFT too, and its authors took 8e-6 at 7B, where S3's SFT has 1e-5."""
+
+ALIGN_RATES: dict[str, tuple[float, str, str]] = {
+    "dpo": (ALIGN_FACTOR, "S3, Zephyr", "preference training drifts at SFT's rate"),
+    "ipo": (ALIGN_FACTOR, "S3, Zephyr", "as DPO, whose log-ratios it regresses on"),
+    "kto": (ALIGN_FACTOR, "S3, KTO (arXiv 2402.01306)", "its authors advise 5e-7 to 5e-6 at 7B; the lower end"),
+    "orpo": (ORPO_FACTOR, "ORPO (arXiv 2403.07691)", "it learns the chosen answers as SFT does, and nothing holds it"),
+}
+"""Method → its rate over SFT's, the source and the reason."""
+
+BETAS = {
+    "dpo": ("TRL", "how closely to stay to the model before DPO"),
+    "ipo": ("TRL", "IPO's temperature: the margin aimed at is 1 / (2 beta)"),
+    "kto": ("KTO (arXiv 2402.01306)", "how closely to stay to the model before KTO"),
+    "orpo": ("ORPO (arXiv 2403.07691)", "weight of the odds ratio beside the likelihood"),
+}
 
 EPOCHS: tuple[tuple[float, float], ...] = ((500, 10), (20_000, 5), (50_000, 4), (100_000, 3), (200_000, 2))
 """(rows, epochs): S2 gives 4–5 at 20k to 50k, 2–3 at 100k and "more" at a few hundred, read as ten."""
@@ -80,16 +97,19 @@ class Recipe(Frozen):
         return tuple(setting.warning for setting in self.settings if setting.warning)
 
 
-def sft_recipe(spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: int | None = None) -> Recipe:
+def sft_recipe(
+    spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: int | None = None, processes: int = 1
+) -> Recipe:
     """The values of an SFT of a model with `parameters` on `rows`; what the spec fills in wins, and is judged.
 
-    `largest_micro_batch` is how many rows the memory holds (`posttrain.models.estimate`); None: all of a batch.
+    `largest_micro_batch` is how many rows a device holds (`posttrain.models.memory`); None: all of its part of a
+    batch. `processes` share every batch in equal parts, so a batch that is the recipe's becomes a multiple of them.
     """
     rate = _choose("learning_rate", spec.learning_rate, *_rate(spec.method, parameters), warn=_rate_warning)
     epochs = _choose("num_train_epochs", spec.num_train_epochs, *_epochs(rows), warn=_epochs_warning)
     warmup = _choose("warmup_ratio", spec.warmup_ratio, *_warmup(float(rate.value)), warn=_warmup_warning)
-    batch = _choose("batch_size", spec.batch_size, *_batch(rows))
-    micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch)
+    batch = _choose("batch_size", spec.batch_size, *_batch(rows, processes))
+    micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch, processes)
     adapters = _adapters(spec) if spec.method in LOW_RANK else ()
     return Recipe(settings=(rate, epochs, warmup, batch, *micro, *adapters))
 
@@ -102,16 +122,18 @@ def align_recipe(
     sft_rate: float | None = None,
     largest_micro_batch: int | None = None,
 ) -> Recipe:
-    """The values of a DPO after SFT by `method` on `pairs`; `sft_rate` is the rate that SFT really used, if it ran.
+    """The values of a DPO (IPO, KTO, ORPO: `spec.method`) on `pairs`, trained by SFT's `method`.
 
-    Those of PPO, GRPO or RLOO on as many prompts where the spec names one of them.
+    Those of PPO, GRPO or RLOO on as many prompts where the spec names one of them. `sft_rate` is the rate that SFT
+    really used, if it ran.
     """
     if spec.is_online:
         return _online_recipe(spec, method, parameters, pairs, sft_rate, largest_micro_batch)
     base = sft_rate if sft_rate is not None else _rate(method, parameters)[0]
-    suggested = _rounded(base * ALIGN_FACTOR)
-    why = f"a twentieth of SFT's {base:g}: preference training drifts at SFT's rate"
-    rate = _choose("learning_rate", spec.learning_rate, suggested, "S3, Zephyr", why, warn=_align_rate_warning)
+    factor, source, reason = ALIGN_RATES[spec.method]
+    why = f"{factor:g} × SFT's {base:g}: {reason}"
+    warn = _align_rate_warning if factor == ALIGN_FACTOR else _rate_warning
+    rate = _choose("learning_rate", spec.learning_rate, _rounded(base * factor), source, why, warn=warn)
     size = 16 if pairs < 1_000 else 32
     batch = _choose("batch_size", spec.batch_size, size, "this project", f"{pairs:,} pairs leave enough updates")
     warmup = Setting(name="warmup_ratio", value=0.1, source="Zephyr", reason="DPO's first updates are its largest")
@@ -277,15 +299,19 @@ def _warmup(rate: float) -> tuple[float, str, str]:
     )
 
 
-def _batch(rows: int) -> tuple[int, str, str]:
+def _batch(rows: int, processes: int = 1) -> tuple[int, str, str]:
     size = next((size for below, size in SFT_BATCHES if rows < below), 128)
-    return size, "this project", f"{rows:,} rows give {math.ceil(rows / size):,} updates an epoch"
+    shared = math.ceil(size / processes) * processes
+    more = f", {size} made a multiple of {processes} processes" if shared != size else ""
+    return shared, "this project", f"{rows:,} rows give {math.ceil(rows / shared):,} updates an epoch{more}"
 
 
-def _micro_batch(given: int | None, batch: int, largest: int | None) -> tuple[Setting, Setting]:
-    limit = given or largest or batch
-    size = max(divisor for divisor in range(1, batch + 1) if batch % divisor == 0 and divisor <= limit)
+def _micro_batch(given: int | None, batch: int, largest: int | None, processes: int = 1) -> tuple[Setting, Setting]:
+    part = max(1, batch // processes)
+    limit = given or largest or part
+    size = max(divisor for divisor in range(1, part + 1) if part % divisor == 0 and divisor <= limit)
     reason = "what the memory holds, as a divisor of the batch" if largest else "the whole batch at once"
+    shared = f" / {processes} processes" if processes > 1 else ""
     if given:
         reason = (
             "the spec says so"
@@ -298,9 +324,9 @@ def _micro_batch(given: int | None, batch: int, largest: int | None) -> tuple[Se
         ),
         Setting(
             name="accumulation",
-            value=batch // size,
+            value=max(1, batch // (size * processes)),
             source="arithmetic",
-            reason=f"{batch} rows an update / {size} at once",
+            reason=f"{batch} rows an update{shared} / {size} at once",
         ),
     )
 
@@ -325,7 +351,9 @@ def _align_epochs(spec: AlignSpec) -> Setting:
 
 def _beta(spec: AlignSpec) -> Setting:
     given = spec.beta if "beta" in spec.model_fields_set else None
-    return _choose("beta", given, 0.1, "TRL", "how closely to stay to the model before DPO", warn=_beta_warning)
+    name: str = spec.method
+    # Without a reference nothing runs away: a small beta is plain SFT.
+    return _choose("beta", given, 0.1, *BETAS[name], warn=None if name == "orpo" else _beta_warning)
 
 
 # --- the spec's own values, judged -------------------------------------------------------------------------

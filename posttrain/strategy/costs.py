@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from posttrain.models import estimate
-from posttrain.models.machine import this_machine
+from posttrain.models.machine import machine_of
 from posttrain.spec.sections.align import ONLINE
 from posttrain.training import recipes
 
@@ -33,11 +33,11 @@ def seconds_of_rungs(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> 
 
 
 def _estimates(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> tuple[estimate.StageEstimate, ...]:
-    sft = recipes.recommend_sft(spec.sft, base, rows.train.rows)
+    devices = recipes.devices_of(spec.resources)
+    sft = recipes.recommend_sft(spec.sft, base, rows.train.rows, spec.resources)
     dpo = recipes.recommend_dpo(spec.align, spec.sft, base, spec.align.prompts)
     load = estimate.Load.of(spec, sft, dpo, rows.train.rows, rows.test.rows, text_bytes(rows.train))
-    machine = this_machine(recipes.thread_count(spec.resources.threads), recipes.memory())
-    return estimate.estimate(recipes.shape_of(base), machine, load)
+    return estimate.estimate(recipes.shape_of(base), machine_of(devices), load)
 
 
 def text_bytes(ref: DatasetRef) -> float:

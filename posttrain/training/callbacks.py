@@ -18,6 +18,7 @@ from posttrain.progress import Progress
 from posttrain.training.guards.easing import Ease, pull_at
 from posttrain.training.guards.rollouts import WatchRollouts
 from posttrain.training.guards.watch import Guards
+from posttrain.training.ranks import as_the_first_says
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 CHECKPOINTS_IN_A_RUN = 6
@@ -70,7 +71,8 @@ class AskForCheckpoints(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        if state.global_step < state.max_steps and self._due(state.global_step, state.max_steps):
+        unfinished = state.global_step < state.max_steps
+        if unfinished and as_the_first_says(self._due(state.global_step, state.max_steps)):
             # At the end of an epoch the evaluation comes first, or a resumed training would never make up for it.
             self.after_evaluation = float(state.epoch or 0).is_integer()
             control.should_save = not self.after_evaluation

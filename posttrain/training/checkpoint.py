@@ -14,12 +14,13 @@ COMPLETE = "complete"
 KEEP = 2
 
 
-def newest(folder: Path) -> Path | None:
-    """The complete checkpoint of the highest step; half-written ones are removed on the way."""
+def newest(folder: Path, tidy: bool = True) -> Path | None:
+    """The complete checkpoint of the highest step; half-written ones are removed on the way, if one is to `tidy`."""
     best: Path | None = None
     for checkpoint in folder.glob("checkpoint-*"):
         if not (checkpoint / COMPLETE).exists():
-            shutil.rmtree(checkpoint, ignore_errors=True)
+            if tidy:
+                shutil.rmtree(checkpoint, ignore_errors=True)
         elif best is None or step_of(checkpoint) > step_of(best):
             best = checkpoint
     return best

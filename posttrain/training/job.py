@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef
+from posttrain.models.hardware import Distribution, share
 from posttrain.spec.methods import Method, foreign_settings, own_settings
 from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.training.guards.easing import Ease
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
-NOT_IN_FINGERPRINT = frozenset({"partial", "final", "micro_batch_size", "threads", "save_steps", "eased"})
+NOT_IN_FINGERPRINT = frozenset(
+    {"partial", "final", "micro_batch_size", "threads", "save_steps", "processes", "distribution", "eased"}
+)
 
 # The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
 CODE = (
@@ -32,6 +35,7 @@ CODE = (
             "muon",
             "order",
             "packing",
+            "ranks",
             "rows",
             "trainer",
             "turns",
@@ -55,7 +59,9 @@ class Recipe(Frozen):
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
     bf16: bool = False
     gradient_checkpointing: bool = False
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, description="Of each process.")
+    processes: int = Field(1, ge=1)
+    distribution: Distribution = "none"
 
 
 Job = TypeVar("Job", bound="TrainingJob")
@@ -75,8 +81,8 @@ class TrainingJob(Frozen):
     method: Method
     learning_rate: float
     num_train_epochs: float
-    batch_size: int = Field(description="Rows an optimizer step: micro_batch_size × accumulation.")
-    micro_batch_size: int
+    batch_size: int = Field(description="Rows an optimizer step: micro_batch_size × processes × accumulation.")
+    micro_batch_size: int = Field(description="Rows that one process holds at once.")
     max_length: int = Field(description="Tokens of prompt and completion; longer rows are set aside and counted.")
     warmup_ratio: float
     lr_scheduler_type: str = "cosine"
@@ -96,20 +102,25 @@ class TrainingJob(Frozen):
     bf16: bool = False
     gradient_checkpointing: bool = False
     threads: int = 1
+    processes: int = 1
+    distribution: Distribution = "none"
     seed: int = 0
     guards: GuardsSpec = GuardsSpec()
     eased: tuple[Ease, ...] = Field((), description="What guards asked for; follows from all else.")
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingJob:
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        if self.batch_size % (self.micro_batch_size * self.processes):
+            shared = f" × {self.processes} processes" if self.processes > 1 else ""
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size}{shared} does not divide batch_size {self.batch_size}"
+            )
         return self
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches an optimizer step."""
-        return self.batch_size // self.micro_batch_size
+        """Micro-batches of one process in an optimizer step."""
+        return self.batch_size // (self.micro_batch_size * self.processes)
 
     @property
     def deciding(self) -> dict[str, Any]:
@@ -170,6 +181,9 @@ def guarded(job: Job, guards: GuardsSpec | None) -> Job:
     return job if guards is None else job.model_copy(update={"guards": guards})
 
 
-def micro_batch(batch_size: int, at_most: int) -> int:
-    """The largest divisor of `batch_size` that is no more than `at_most`."""
-    return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= max(1, at_most))
+def micro_batch(batch_size: int, at_most: int, processes: int = 1) -> int:
+    """The largest divisor of a process's part of `batch_size` that is no more than `at_most`.
+
+    Raises: SpecError when the processes cannot share the batch in equal parts.
+    """
+    return share(batch_size, processes, at_most)

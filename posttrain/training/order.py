@@ -52,19 +52,25 @@ def padding_waste(lengths: Sequence[int], batch_size: int, micro_batch_size: int
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """`order` as a sampler; `set_epoch` is called by the trainer before each pass."""
+    """`order` as a sampler; `set_epoch` is called by the trainer before each pass.
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    Filled up to a `multiple` with the index after the last row's, so that several processes have equal parts of the
+    last batch. What is before the filling is the same for any multiple.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, multiple: int = 1) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.filling = -len(lengths) % multiple
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.filling
 
     def __iter__(self) -> Iterator[int]:
-        return iter(order(self.lengths, self.batch_size, self.seed, self.epoch))
+        rows = order(self.lengths, self.batch_size, self.seed, self.epoch)
+        return iter(rows + [len(self.lengths)] * self.filling)

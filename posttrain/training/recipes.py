@@ -15,40 +15,53 @@ from typing import TYPE_CHECKING
 import psutil
 
 from posttrain.artifacts import ModelRef
-from posttrain.models import estimate
+from posttrain.models import hardware, shape
+from posttrain.models.hardware import Devices, HardwarePlan
+from posttrain.models.machine import these_devices
+from posttrain.models.memory import RECOMPUTED, Numbers, Way, largest_micro_batch
 from posttrain.models.recipe import Method, align_recipe, reward_model_recipe, sft_recipe
 from posttrain.models.recipe import Recipe as Recommended
 from posttrain.training.job import Recipe
 
 if TYPE_CHECKING:
-    from posttrain.spec import AlignSpec, RewardModelSpec, SFTSpec
-
-CHECKPOINTED = 1e9
-"""Above so many parameters activations are computed twice rather than kept: a third more time, a fraction of memory."""
+    from posttrain.spec import AlignSpec, ResourcesSpec, RewardModelSpec, SFTSpec
 
 MOST_THREADS = 8
 """More threads than this slow a small model down."""
 
 
-def for_sft(spec: SFTSpec, base: ModelRef, rows: int, threads: int | None = None) -> Recipe:
-    """SFT's values for `base` on `rows`."""
-    return _settled(recommend_sft(spec, base, rows), base, spec.bf16, threads)
+def for_sft(
+    spec: SFTSpec, base: ModelRef, rows: int, threads: int | None = None, resources: ResourcesSpec | None = None
+) -> Recipe:
+    """SFT's values for `base` on `rows`; `resources` names devices and processes where they are not to be found out."""
+    devices = devices_of(resources)
+    planned = plan_sft(spec, base, rows, resources)
+    settled = _settled(recommend_sft(spec, base, rows, resources), base, runs_in_bf16(spec.bf16, devices), threads)
+    return settled.model_copy(
+        update={
+            "processes": planned.processes,
+            "distribution": planned.distribution,
+            "threads": max(1, settled.threads // planned.processes),
+        }
+    )
 
 
 def for_dpo(spec: AlignSpec, sft: SFTSpec, policy: ModelRef, pairs: int, threads: int | None = None) -> Recipe:
-    """DPO's values for `policy` on so many pairs; method and rate follow SFT's."""
-    return _settled(recommend_dpo(spec, sft, policy, pairs), policy, sft.bf16, threads, spec.num_train_epochs)
+    """DPO's values for `policy` on so many pairs; method and rate follow SFT's. One device trains."""
+    bf16 = runs_in_bf16(sft.bf16, devices_of(None))
+    return _settled(recommend_dpo(spec, sft, policy, pairs), policy, bf16, threads, spec.num_train_epochs)
 
 
 def for_reward_model(
     spec: RewardModelSpec, sft: SFTSpec, model: ModelRef, pairs: int, threads: int | None = None
 ) -> Recipe:
-    """A reward model's values for starting from `model` on so many pairs."""
-    method = reward_model_method(spec, sft)
-    shape = shape_of(model)
-    most = estimate.largest_micro_batch(shape, method, 2 * spec.max_length, memory(), sft.lora_rank)
-    recommended = reward_model_recipe(spec, method, shape.parameters, pairs, max(1, most))
-    return _settled(recommended, model, sft.bf16, threads, spec.num_train_epochs)
+    """A reward model's values for starting from `model` on so many pairs. One device trains."""
+    method, size, found = reward_model_method(spec, sft), shape_of(model), devices_of(None)
+    bf16 = runs_in_bf16(sft.bf16, found)
+    numbers = Numbers.of(found.kind, method, bf16, spec.max_length, size.parameters)
+    most = largest_micro_batch(size, Way(method, sft.lora_rank), spec.max_length, found.memory_bytes, numbers) // 2
+    recommended = reward_model_recipe(spec, method, size.parameters, pairs, max(1, most))
+    return _settled(recommended, model, bf16, threads, spec.num_train_epochs)
 
 
 def reward_model_method(spec: RewardModelSpec, sft: SFTSpec) -> Method:
@@ -56,25 +69,61 @@ def reward_model_method(spec: RewardModelSpec, sft: SFTSpec) -> Method:
     return spec.method or ("full" if sft.method == "full" else "lora")
 
 
-def recommend_sft(spec: SFTSpec, base: ModelRef, rows: int) -> Recommended:
-    """SFT's values with their sources and reasons."""
-    shape = shape_of(base)
-    most = estimate.largest_micro_batch(
-        shape, spec.method, spec.max_length, memory(), spec.lora_rank, spec.lora_targets
+def recommend_sft(
+    spec: SFTSpec, base: ModelRef, rows: int, resources: ResourcesSpec | None = None, devices: Devices | None = None
+) -> Recommended:
+    """SFT's values with their sources and reasons; `devices` in place of those of the spec or the machine."""
+    planned = plan_sft(spec, base, rows, resources, devices)
+    return sft_recipe(
+        spec, shape_of(base).parameters, rows, max(1, planned.largest_micro_batch), processes=planned.processes
     )
-    return sft_recipe(spec, shape.parameters, rows, max(1, most))
 
 
-def recommend_dpo(spec: AlignSpec, sft: SFTSpec, policy: ModelRef, pairs: int) -> Recommended:
+def plan_sft(
+    spec: SFTSpec, base: ModelRef, rows: int, resources: ResourcesSpec | None = None, devices: Devices | None = None
+) -> HardwarePlan:
+    """What the devices can carry of this SFT, and how. Raises: SpecError for a batch that has no equal parts."""
+    found = devices or devices_of(resources)
+    size = shape_of(base)
+    processes = (resources.processes if resources else None) or (found.count if found.kind == "gpu" else 1)
+    recipe = sft_recipe(spec, size.parameters, rows, processes=processes)
+    work = hardware.Work(
+        way=Way(spec.method, spec.lora_rank, spec.lora_targets),
+        batch_size=int(recipe["batch_size"]),
+        max_length=spec.max_length,
+        bf16=runs_in_bf16(spec.bf16, found),
+        micro_batch_size=int(recipe["micro_batch_size"]) if spec.micro_batch_size else None,
+        processes=processes,
+    )
+    return hardware.plan(size, found, work)
+
+
+def recommend_dpo(
+    spec: AlignSpec, sft: SFTSpec, policy: ModelRef, pairs: int, devices: Devices | None = None
+) -> Recommended:
     """DPO's values with their sources and reasons; a pair is two rows in memory."""
-    shape = shape_of(policy)
-    most = estimate.largest_micro_batch(shape, sft.method, 2 * spec.max_length, memory(), sft.lora_rank)
-    return align_recipe(spec, sft.method, shape.parameters, pairs, sft.learning_rate, max(1, most))
+    size, found = shape_of(policy), devices or devices_of(None)
+    numbers = numbers_of(sft, size, found, spec.max_length)
+    way = Way(sft.method, sft.lora_rank, sft.lora_targets)
+    most = largest_micro_batch(size, way, spec.max_length, found.memory_bytes, numbers) // 2
+    return align_recipe(spec, sft.method, size.parameters, pairs, sft.learning_rate, max(1, most))
 
 
-def shape_of(model: ModelRef) -> estimate.Shape:
+def shape_of(model: ModelRef) -> shape.Shape:
     """The size of a model, from its `config.json` alone."""
-    return estimate.shape_of(json.loads((Path(model.base) / "config.json").read_text(encoding="utf-8")))
+    return shape.shape_of(json.loads((Path(model.base) / "config.json").read_text(encoding="utf-8")))
+
+
+def numbers_of(sft: SFTSpec, size: shape.Shape, devices: Devices, max_length: int | None = None) -> Numbers:
+    """How the devices hold the values of a training by SFT's method; `max_length` is SFT's unless given."""
+    bf16 = runs_in_bf16(sft.bf16, devices)
+    return Numbers.of(devices.kind, sft.method, bf16, max_length or sft.max_length, size.parameters)
+
+
+def devices_of(resources: ResourcesSpec | None) -> Devices:
+    """The devices that the spec names, else those of this machine."""
+    given, threads = (resources.devices, resources.threads) if resources else (None, None)
+    return these_devices(thread_count(threads), memory(), given)
 
 
 def memory() -> int:
@@ -89,6 +138,11 @@ def thread_count(given: int | None = None) -> int:
     )
 
 
+def runs_in_bf16(given: bool | None, devices: Devices) -> bool:
+    """What the spec says, else whether the devices compute in 16 bits as fast as they can."""
+    return given if given is not None else devices.kind == "gpu" or has_native_bf16()
+
+
 @cache
 def has_native_bf16() -> bool:
     """True on a GPU machine and on CPUs with bfloat16 instructions; elsewhere 16 bits are slower than 32."""
@@ -100,7 +154,7 @@ def has_native_bf16() -> bool:
 
 
 def _settled(
-    recommended: Recommended, model: ModelRef, bf16: bool | None, threads: int | None, epochs: float | None = None
+    recommended: Recommended, model: ModelRef, bf16: bool, threads: int | None, epochs: float | None = None
 ) -> Recipe:
     values = recommended.values
     return Recipe(
@@ -109,7 +163,7 @@ def _settled(
         batch_size=int(values["batch_size"]),
         micro_batch_size=int(values["micro_batch_size"]),
         warmup_ratio=float(values["warmup_ratio"]),
-        bf16=has_native_bf16() if bf16 is None else bf16,
-        gradient_checkpointing=shape_of(model).parameters > CHECKPOINTED,
+        bf16=bf16,
+        gradient_checkpointing=shape_of(model).parameters > RECOMPUTED,
         threads=thread_count(threads),
     )

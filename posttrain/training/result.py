@@ -24,6 +24,9 @@ class TrainResult(Frozen):
     rows: int = Field(description="Rows trained on; rows_excluded in `metrics` counts those that were too long.")
     steps: int = Field(description="Optimizer steps.")
     seconds: float = Field(description="Wall time of the last try, model loading included.")
+    peak_memory_bytes: int = Field(
+        0, description="Of the last try: the process's on a CPU, what torch allocated on a GPU (of the first device)."
+    )
     restarts: int = Field(description="How often the training process had to start again.")
     micro_batch_size: int
     accumulation: int

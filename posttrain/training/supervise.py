@@ -16,6 +16,7 @@ from posttrain.artifacts import Done, Stage, Workspace, run_stage
 from posttrain.errors import GuardTripped, ModelError, OutOfMemory
 from posttrain.process import launch
 from posttrain.progress import Progress
+from posttrain.training import distribution
 from posttrain.training.guards import roll_back
 from posttrain.training.guards.record import folder_in, read_state
 from posttrain.training.job import CODE, TrainingJob, micro_batch
@@ -39,12 +40,17 @@ def train_stage(
 
     def work(partial: Path, final: Path) -> TrainResult:
         placed = job.model_copy(update={"partial": str(partial), "final": str(final)})
-        result = supervise(placed, lambda one: launch(module, one, partial, TrainResult, progress))
+        result = supervise(placed, lambda one: _launch(module, one, partial, progress))
         clear(partial)
         return result
 
     stage = Stage(name, job.deciding, TrainResult, (*CODE, module, *code), LIBRARIES)
     return run_stage(workspace, stage, work)
+
+
+def _launch(module: str, job: TrainingJob, folder: Path, progress: Progress) -> TrainResult:
+    together = distribution.write_config(job, folder)
+    return launch(module, job, folder, TrainResult, progress, distribution.environment(job), together)
 
 
 def supervise(job: Job, attempt: Callable[[Job], Result]) -> Result:
@@ -77,12 +83,12 @@ def supervise(job: Job, attempt: Callable[[Job], Result]) -> Result:
 
 def with_micro_batch(job: Job, at_most: int) -> Job:
     """The same job at a smaller micro-batch; the batch, and so the loss, stays as it was."""
-    return job.model_copy(update={"micro_batch_size": micro_batch(job.batch_size, at_most)})
+    return job.model_copy(update={"micro_batch_size": micro_batch(job.batch_size, at_most, job.processes)})
 
 
 def clear(partial: Path) -> None:
     """Drop what only an unfinished training needs, before its folder is published."""
     for folder in (partial / "checkpoints", partial / "best", folder_in(partial)):
         shutil.rmtree(folder, ignore_errors=True)
-    for name in ("micro_batch_size", "tries.txt"):
+    for name in ("micro_batch_size", "tries.txt", "accelerate.yaml"):
         (partial / name).unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import random
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from posttrain.models.load import load_model, load_tokenizer
 from posttrain.models.template import agree, ending_of
 from posttrain.progress import Progress
 from posttrain.spec.methods import is_adapter
-from posttrain.training import adapters, checkpoint
+from posttrain.training import adapters, checkpoint, ranks
 from posttrain.training.best import KeepBest
 from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
 from posttrain.training.guards.easing import Ease, rate_at
@@ -33,6 +35,9 @@ from posttrain.training.job import TrainingJob
 from posttrain.training.order import LengthGroupedSampler
 from posttrain.training.result import CurvePoint, TrainResult
 
+Save = Callable[[Any, Any, TrainingJob, str], ModelRef]
+SPREAD = ("fsdp2", "deepspeed")
+"""Ways to share a training in which no device holds the whole model."""
 POINTS_IN_A_CURVE = 150
 ENCODER = "virtual_tokens.safetensors"
 # Up to this row length plain matrix products beat the CPU's fused attention, whose backward pass is slow: measured
@@ -63,10 +68,11 @@ class Resumable:
     row_order_batch: int
     guards: Guards | None = None
     eased: Sequence[Ease] = ()
+    row_multiple: int = 1
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         args: Any = self.args  # type: ignore[attr-defined]
-        return LengthGroupedSampler(self.row_lengths, self.row_order_batch, args.seed)
+        return LengthGroupedSampler(self.row_lengths, self.row_order_batch, args.seed, self.row_multiple)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
@@ -116,10 +122,11 @@ class Resumable:
         began = time.monotonic()
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
         folder = Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}"
-        if adapters.is_virtual(me.model):
+        if ranks.is_first() and adapters.is_virtual(me.model):
             adapters.save_trained(me.model, folder / ENCODER)
-        sound = self.guards.sound_step if self.guards else None
-        checkpoint.seal(folder, sound)
+        ranks.wait_for_all()  # each process leaves its own random state in the folder
+        if ranks.is_first():
+            checkpoint.seal(folder, self.guards.sound_step if self.guards else None)
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
                 callback.cost = time.monotonic() - began
@@ -153,6 +160,8 @@ def _gentler(share: Callable[[int], float], eased: Sequence[Ease]) -> Callable[[
 def prepare_process(job: TrainingJob) -> None:
     """Threads and determinism of this process, before anything is computed."""
     torch.set_num_threads(job.threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.device_of_rank())
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory with NaN is a debugging aid that costs a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -171,13 +180,16 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
         model = load_model(ref, dtype=torch.bfloat16, four_bit=True)
         agree(model, tokenizer)
         return model, tokenizer, base
-    model = load_model(ref, dtype=half, merge=True)
+    spread = job.distribution in SPREAD  # no device is to hold it whole
+    model = load_model(ref, dtype=half, device="cpu" if spread else None, merge=True)
     if is_adapter(job.method) and job.model.adapter is not None:
         merged = Path(job.partial) / "base"
-        model.save_pretrained(merged, safe_serialization=True)
-        tokenizer.save_pretrained(merged)
+        if ranks.is_first():
+            model.save_pretrained(merged, safe_serialization=True)
+            tokenizer.save_pretrained(merged)
         base = str(Path(job.final) / "base")
         if job.method == "qlora":
+            ranks.wait_for_all()
             del model
             plain = ref.model_copy(update={"base": str(merged), "adapter": None})
             model = load_model(plain, dtype=torch.bfloat16, four_bit=True)
@@ -237,7 +249,7 @@ def fit(
     base: str,
     progress: Progress,
     counted: Mapping[str, float],
-    save: Callable[[Any, Any, TrainingJob, str], ModelRef] | None = None,
+    save: Save | None = None,
     watch: WatchRollouts | None = None,
 ) -> TrainResult:
     """Train from the newest complete checkpoint (or from the start) to the end and save the product.
@@ -247,12 +259,15 @@ def fit(
     `DataError` when TRL left rows out behind our back.
     """
     began = time.monotonic()
-    restarts = count_try(Path(job.partial))
+    restarts = count_try(Path(job.partial)) if ranks.is_first() else 0
     trainer = make()
     if len(trainer.train_dataset) != len(lengths):
         raise DataError(f"{job.train.uri}: TRL kept {len(trainer.train_dataset)} of {len(lengths)} rows; please report")
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
+    if job.processes > 1:
+        trainer.row_multiple = job.micro_batch_size * job.processes
+        trainer.train_dataset = ranks.with_blank_row(trainer.train_dataset, lengths)
     score_completions_only(trainer.model)
     trainer.guards = guards = watch.guards if watch else Guards(job.guards, Path(job.partial))
     trainer.eased = job.eased
@@ -263,17 +278,18 @@ def fit(
     if best:
         trainer.add_callback(best)
     progress(0, 1, "first step")
-    newest = checkpoint.newest(Path(job.partial) / "checkpoints")
+    newest = checkpoint.newest(Path(job.partial) / "checkpoints", tidy=ranks.is_first())
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve, ending = curve_of(trainer.state.log_history), ending_of(tokenizer)
     of_best = best.restore(trainer.model, trainer.state.log_history) if best else {}
     return TrainResult(
-        model=(save or save_product)(trainer.model, tokenizer, job, base),
+        model=_saved(trainer, tokenizer, job, base, save),
         metrics={**latest(curve), **of_best, **counted},
         curve=curve,
         rows=len(lengths),
         steps=trainer.state.global_step,
         seconds=round(time.monotonic() - began, 3),
+        peak_memory_bytes=peak_memory(),
         restarts=restarts,
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
@@ -281,6 +297,18 @@ def fit(
         notes=ending.notes if ending else (),
         guards=tuple(guards.ladder.said),
     )
+
+
+def peak_memory() -> int:
+    """Bytes that this process took at its peak: on a GPU what torch allocated there, else resident memory."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # rusage also counts what the parent held when it forked
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def count_try(partial: Path) -> int:
@@ -308,13 +336,29 @@ def latest(curve: Sequence[CurvePoint]) -> dict[str, float]:
     return {name: value for point in curve for name, value in point.metrics.items()}
 
 
-def save_product(model: Any, tokenizer: Any, job: TrainingJob, base: str) -> ModelRef:
-    """Write the trained model (or adapter) as safetensors with its tokenizer; the reference points to `final`."""
+def _saved(trainer: Any, tokenizer: Any, job: TrainingJob, base: str, save: Save | None) -> ModelRef:
+    """What `save` (else `save_product`) writes; of several processes the first one does, and for the others the
+    reference is what they began with."""
+    spread = job.distribution in SPREAD
+    whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
+    if not ranks.is_first():
+        return job.model
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return save(model, tokenizer, job, base) if save else save_product(model, tokenizer, job, base, whole)
+
+
+def save_product(
+    model: Any, tokenizer: Any, job: TrainingJob, base: str, weights: Mapping[str, torch.Tensor] | None = None
+) -> ModelRef:
+    """Write the trained model (or adapter) as safetensors with its tokenizer; the reference points to `final`.
+
+    `weights` are the model's where its own are spread over devices.
+    """
     folder = Path(job.partial) / "model"
     if is_adapter(job.method):
         model.peft_config["default"].base_model_name_or_path = base
         model.generation_config.save_pretrained(folder)  # an adapter's own folder tells where its texts end, too
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, **({"state_dict": weights} if weights else {}))
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     # adapter_config.json names the base by its path, which is no part of what the model is.

@@ -126,6 +126,14 @@ def test_dangerous_values_of_dpo_are_warned_of(spec: AlignSpec, words: str) -> N
     assert words in warning
 
 
+def test_processes_share_a_batch_in_equal_parts() -> None:
+    recipe = sft_recipe(SFTSpec(), 10**9, 10_000, largest_micro_batch=5, processes=3)
+    # 32 rows become 33, so 11 each, whose only divisor up to 5 is 1.
+    assert (recipe["batch_size"], recipe["micro_batch_size"], recipe["accumulation"]) == (33, 1, 11)
+    assert "made a multiple of 3 processes" in recipe.settings[3].reason
+    assert sft_recipe(SFTSpec(batch_size=32), 10**9, 9, 100, processes=4)["micro_batch_size"] == 8
+
+
 def test_a_recipe_survives_json() -> None:
     recipe = sft_recipe(SFTSpec(lora_targets="all-linear"), 7_000_000_000, 10_000)
     assert Recipe.model_validate(json.loads(recipe.model_dump_json())) == recipe

@@ -24,6 +24,20 @@ class ResourcesSpec(Frozen):
     threads: int | None = setting(
         None, "CPU threads of training and generation; empty: all cores.", source="torch", ge=1
     )
+    devices: str | None = setting(
+        None,
+        "What to plan for, as COUNTxGB with or without a name (4x80, '1x24 L4'), or cpu; empty: the GPUs that "
+        "nvidia-smi names, else this CPU.",
+        source="nvidia-smi",
+        pattern=r"^(cpu|[1-9]\d* *[xX×] *\d+(\.\d+)? *(GB)?( +\S.*)?)$",
+    )
+    processes: int | None = setting(
+        None,
+        "Processes that share an SFT, each with its own device; empty: one for each GPU, and one on a CPU.",
+        source="accelerate",
+        ge=1,
+        le=64,
+    )
     retries: int = setting(3, "Further tries of a training stage that crashed or ran out of memory.", ge=0, le=20)
     retry_delay_seconds: float = setting(2, "Wait before a further try.", ge=0)
     price_per_hour: float | None = setting(
