@@ -36,6 +36,7 @@ TALKERS = (
     "datasets",
     "huggingface_hub",
     "torch",
+    "torchao",
 )
 
 
@@ -59,6 +60,8 @@ def log_to(path: Path) -> None:
             logger.removeHandler(handler)
         logger.addHandler(file)
         logger.propagate = False
+    # torch hangs a handler of its own on its logger when it is imported, which may be later; it says this of torchao.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
         root.removeHandler(handler)

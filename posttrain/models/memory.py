@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from posttrain.models.recipe import Method
 from posttrain.models.shape import Shape, adapted, trained_parameters
+from posttrain.spec.methods import Method
 
 Quantisation = Literal["none", "int8", "int4"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain.errors import ModelError
-from posttrain.models.recipe import Method
+from posttrain.spec.methods import Method
 
 VIRTUAL_TOKENS = 20
 """Tokens that prefix, prompt and p-tuning put before a prompt, unless told otherwise (PEFT's own examples)."""

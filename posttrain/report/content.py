@@ -190,6 +190,7 @@ class ReportInput(Frozen):
     decisions: tuple[Decision, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     aligner: str = Field("DPO", description="The name of alignment's method")
+    preference: str = Field("", description="What alignment learnt from, and how far it went")
     rules: tuple[RuleRow, ...] = ()
     funnel: tuple[FunnelRow, ...] = ()
     other_funnels: dict[str, tuple[FunnelRow, ...]] = Field({}, description="Part of the data → its own steps")

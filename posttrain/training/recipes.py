@@ -19,8 +19,9 @@ from posttrain.models import hardware, shape
 from posttrain.models.hardware import Devices, HardwarePlan
 from posttrain.models.machine import these_devices
 from posttrain.models.memory import RECOMPUTED, Numbers, Way, largest_micro_batch
-from posttrain.models.recipe import Method, align_recipe, reward_model_recipe, sft_recipe
 from posttrain.models.recipe import Recipe as Recommended
+from posttrain.models.recipe import align_recipe, reward_model_recipe, sft_recipe
+from posttrain.spec.methods import Method
 from posttrain.training.job import Recipe
 
 if TYPE_CHECKING:

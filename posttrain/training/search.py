@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
@@ -286,8 +286,8 @@ def _proposed(trial: Asked, space: Space) -> dict[str, Value]:
 
 def _drawn(trial: Asked, name: str, wanted: Range | Sequence[Value]) -> Value:
     if not isinstance(wanted, Range):
-        value: Value = trial.suggest_categorical(name, list(wanted))
-        return value
+        chosen: Any = trial.suggest_categorical(name, list(wanted))
+        return cast(Value, chosen)
     if wanted.whole:
         return trial.suggest_int(name, round(wanted.low), round(wanted.high), log=wanted.log)
     # Two figures are what a person would write, and what the registry and the report can show.

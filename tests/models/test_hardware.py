@@ -12,8 +12,8 @@ from published_configs import LLAMA2_7B, QWEN3_600M, TINY
 from posttrain.errors import SpecError
 from posttrain.models.hardware import Devices, HardwarePlan, Work, dpo_bytes, plan, ppo_bytes, share
 from posttrain.models.memory import Way
-from posttrain.models.recipe import Method
 from posttrain.models.shape import shape_of
+from posttrain.spec.methods import Method
 
 SEVEN = {**LLAMA2_7B, "max_position_embeddings": 4096}
 MISTRAL = {**SEVEN, "intermediate_size": 14336, "num_key_value_heads": 8}
