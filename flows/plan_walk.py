@@ -7,7 +7,7 @@ the flow would decide. Writes nothing, starts no process. Knows no costs and no 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from posttrain.evaluation.scoring import Scoring, scoring_of
 from posttrain.evaluation.slices import slices_of
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
+from posttrain.progress import Progress
 from posttrain.spec import PipelineSpec
 from posttrain.spec.sections.align import ONLINE
 from posttrain.strategy import curve
 from posttrain.strategy.known import known_before
-from posttrain.training import online, pairs, preference, recipes, reward_model, sft
+from posttrain.training import by_spec, online, pairs, recipes
 from posttrain.training.given import given_pairs
 from posttrain.training.result import PairsResult, TrainResult
+from posttrain.training.search_sft import search_sft, with_values
 from posttrain.training.subset import subset
 
 TRAINS_ALIGNED = ("dpo", *ONLINE)
@@ -131,6 +133,11 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
         return
     walk.needless = (*ALIGNMENT, "test") if collect else ()
 
+    if spec.search.trials and not collect:
+        found = search_sft(spec, base, rows.train, rows.validation, ask.never, workspace)
+        yield "search", found
+        spec = with_values(spec, found.result.values)
+        ask = replace(ask, spec=spec)
     tuned = ask.trained(rows.train)
     yield "sft", tuned
     measured = ask.scores(tuned.result.model, "validation")
@@ -178,9 +185,7 @@ def _from_rewards(
         given = given_pairs(rows.preference, spec.align, spec.task.kind, ask.workspace)
         yield "pairs", given
         compared = given.result.pairs
-        start = reward_model.start_from(model, spec.reward_model)
-        tuning = recipes.for_reward_model(spec.reward_model, spec.sft, start, compared.rows, spec.resources.threads)
-        judged = reward_model.train(model, compared, spec.reward_model, spec.sft, tuning, ask.workspace)
+        judged = by_spec.train_reward_model(spec, model, compared, ask.workspace)
         yield "reward-model", judged
         judge = judged.result.reward_model
     if online.cannot_reward(spec.rewards, spec.task.kind, judge):
@@ -216,8 +221,7 @@ def _from_pairs(
         made = sampled.result
     if not made.kept:
         return None
-    tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
-    aligned = preference.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
+    aligned = by_spec.train_preference(spec, model, made.pairs, ask.workspace)
     yield "dpo", aligned
     return aligned.result.model
 
@@ -248,9 +252,11 @@ class _Measuring:
 
     def trained(self, train: DatasetRef) -> Done[TrainResult]:
         """SFT of the base on these rows."""
-        spec = self.spec
-        recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads, spec.resources)
-        return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
+        return by_spec.train_sft(self.spec, self.base, train, self.rows.validation, self.workspace)
+
+    def never(self, model: ModelRef, progress: Progress) -> Scores:
+        """The measuring of a trial, which a walk does not come to: it ends where a search would begin."""
+        raise NotDone("search")
 
     def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
         return measure(

@@ -31,6 +31,7 @@ STAGES = (
     "curate",
     "baseline-zero-shot",
     "baseline-few-shot",
+    "search",
     "sft",
     "after-sft",
     "pairs",
@@ -39,6 +40,7 @@ STAGES = (
     "test",
 )
 ESTIMATE_OF = {f"baseline-{way}": "baseline" for way in get_args(Prompting)} | {
+    "search": "sft",
     "after-sft": "evaluate",
     **{f"after-{stage}": "evaluate aligned" for stage in TRAINS_ALIGNED},
     **{name: "evaluate" if name.startswith("after") else "sft" for name in CURVE},
@@ -123,6 +125,8 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
         first, method = names.index("pairs"), spec.align.stage
         asked = ("pairs", "reward-model") if spec.data.preference else ()
         names = (*names[:first], *asked, method, f"after-{method}", "test")
+    if not spec.search.trials:
+        names = tuple(name for name in names if name != "search")
     after = names.index("after-sft") + 1
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
@@ -145,6 +149,8 @@ def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate],
     if name in CURVE and guess.stage == "sft":
         part = int(name.rpartition("-")[2]) / 100
         guess = replace(guess, seconds=guess.seconds * part, why=f"{part:.0%} of {guess.why}")
+    if name == "search":
+        guess = replace(guess, seconds=guess.seconds * spec.search.trials, why=_trials(spec, guess.why))
     condition = _condition(name, walk, spec)
     why = f"{condition}: {guess.why}" if condition else guess.why
     return PlannedStage(name, "may run" if condition else "would run", guess.seconds, guess.memory_bytes, why)
@@ -171,7 +177,12 @@ def _condition(name: str, walk: Walk, spec: PipelineSpec) -> str:
             "" if walk.last in ("after-sft", *(f"after-{stage}" for stage in TRAINS_ALIGNED)) else "if the gates pass"
         )
     asked = all(f"baseline-{way}" in walk.done for way in spec.evaluate.ways_of_prompting)
-    return "if the prompt is not enough" if name in ("sft", "after-sft") and not asked else ""
+    return "if the prompt is not enough" if name in ("search", "sft", "after-sft") and not asked else ""
+
+
+def _trials(spec: PipelineSpec, training: str) -> str:
+    """What a search takes at most, in words: a pruned trial trains on a part of the rows."""
+    return f"{spec.search.trials} trials, each at most about once {training}, and measured"
 
 
 # --- sizes ---------------------------------------------------------------------------------------------------

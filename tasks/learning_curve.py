@@ -8,7 +8,7 @@ from posttrain.data.curate import CurateResult
 from posttrain.evaluation.learning_curve import RowsNeeded
 from posttrain.evaluation.scores import Scores
 from posttrain.strategy import curve
-from posttrain.training import recipes, sft
+from posttrain.training import by_spec
 from posttrain.training.result import TrainResult
 from posttrain.training.subset import subset
 from tasks import show
@@ -20,11 +20,10 @@ from tasks.run import Run
 @task(name="sft", task_run_name="sft-{share}", **DEVICE_STAGE)
 def train_share(run: Run, rows: CurateResult, share: int, count: int) -> TrainResult:
     """SFT as the spec asks for it, on the first `count` training rows, `share` percent of them."""
-    spec, label = run.spec, f"sft-{share}"
+    label = f"sft-{share}"
     with run.stage(label) as stage:
         part = subset(rows.train, count, run.workspace).result.train
-        recipe = recipes.for_sft(spec.sft, run.base, part.rows, spec.resources.threads, spec.resources)
-        done = sft.train(run.base, part, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
+        done = by_spec.train_sft(run.spec, run.base, part, rows.validation, run.workspace, stage.progress)
         stage.finish(
             done,
             f"{part.rows:,} rows: {show.loss(done.result)}",

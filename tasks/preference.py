@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from posttrain.artifacts import ModelRef
-from posttrain.training import preference, recipes
+from posttrain.training import by_spec
 from posttrain.training.result import PairsResult, TrainResult
 from tasks import show
 from tasks.policy import DEVICE_STAGE
@@ -17,10 +17,7 @@ def train_preference(run: Run, policy: ModelRef, made: PairsResult) -> TrainResu
     """Move the policy towards the chosen and away from the rejected completions, by `align.method`."""
     spec = run.spec
     with run.stage("dpo") as stage:
-        recipe = recipes.for_dpo(spec.align, spec.sft, policy, made.pairs.rows, spec.resources.threads)
-        done = preference.train(
-            policy, made.pairs, spec.align, spec.sft, recipe, run.workspace, stage.progress, spec.guards
-        )
+        done = by_spec.train_preference(spec, policy, made.pairs, run.workspace, stage.progress)
         stage.finish(
             done,
             f"{spec.align.method}: {show.loss(done.result)}",

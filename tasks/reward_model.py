@@ -8,7 +8,7 @@ from posttrain.artifacts import ModelRef
 from posttrain.data.curate import CurateResult
 from posttrain.errors import DataError
 from posttrain.tracking import log_verdict
-from posttrain.training import recipes, reward_model
+from posttrain.training import by_spec
 from posttrain.training.reward_model import RewardModelResult
 from tasks import show, show_reward_model
 from tasks.policy import DEVICE_STAGE
@@ -25,11 +25,7 @@ def train_reward_model(run: Run, rows: CurateResult, policy: ModelRef) -> Reward
     with run.stage("reward-model") as stage:
         if pairs is None or not pairs.rows:
             raise DataError("data.preference: found no pair, expected pairs to learn a reward model from; add some")
-        start = reward_model.start_from(policy, spec.reward_model)
-        recipe = recipes.for_reward_model(spec.reward_model, spec.sft, start, pairs.rows, spec.resources.threads)
-        done = reward_model.train(
-            policy, pairs, spec.reward_model, spec.sft, recipe, run.workspace, stage.progress, spec.guards
-        )
+        done = by_spec.train_reward_model(spec, policy, pairs, run.workspace, stage.progress)
         result = done.result
         stage.finish(
             done,

@@ -24,6 +24,7 @@ from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
 from posttrain.strategy import Decision
+from posttrain.training.search_sft import with_values
 from tasks.watch import listener
 
 
@@ -65,8 +66,7 @@ class Run:
 
     def adopt(self, values: Mapping[str, Any]) -> None:
         """Go on with these values of the `sft` section: those that a search found best."""
-        sft = type(self.spec.sft).model_validate({**self.spec.sft.model_dump(), **values})
-        self.spec = self.spec.model_copy(update={"sft": sft})
+        self.spec = with_values(self.spec, values)
 
     def __enter__(self) -> Run:
         return self

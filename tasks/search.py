@@ -31,18 +31,7 @@ def search_values(run: Run, rows: CurateResult) -> SearchResult | None:
 
     with run.stage("search") as stage:
         done = search_sft(
-            run.base,
-            rows.train,
-            rows.validation,
-            spec.search,
-            spec.sft,
-            spec.task.kind,
-            measure,
-            run.workspace,
-            stage.progress,
-            measured=spec.evaluate.model_dump(mode="json"),
-            storage=lambda: _storage(run),
-            threads=spec.resources.threads,
+            spec, run.base, rows.train, rows.validation, measure, run.workspace, stage.progress, lambda: _storage(run)
         )
         stage.finish(
             done,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from posttrain.data.curate import CurateResult
-from posttrain.training import recipes, sft
+from posttrain.training import by_spec
 from posttrain.training.result import TrainResult
 from tasks import show
 from tasks.policy import DEVICE_STAGE
@@ -15,12 +15,8 @@ from tasks.run import Run
 @task(name="sft", task_run_name="sft", **DEVICE_STAGE)
 def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
-    spec, base = run.spec, run.base
     with run.stage("sft") as stage:
-        recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads, spec.resources)
-        done = sft.train(
-            base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress, spec.guards
-        )
+        done = by_spec.train_sft(run.spec, run.base, rows.train, rows.validation, run.workspace, stage.progress)
         stage.finish(
             done,
             show.loss(done.result),

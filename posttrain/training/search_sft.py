@@ -14,15 +14,14 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, ru
 from posttrain.evaluation.metrics import METRICS, main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.progress import Progress, silent
-from posttrain.training import recipes, sft
+from posttrain.training import by_spec, recipes, sft
 from posttrain.training.job import CODE
 from posttrain.training.search import SHARES, SearchResult, Value, nearest, search, space_of
 from posttrain.training.subset import subset
 from posttrain.training.supervise import LIBRARIES
 
 if TYPE_CHECKING:
-    from posttrain.spec import SFTSpec
-    from posttrain.spec.sections.search import SearchSpec
+    from posttrain.spec import PipelineSpec
 
 Measure = Callable[[ModelRef, Progress], Scores]
 FEWEST = 50
@@ -30,64 +29,54 @@ FEWEST = 50
 
 
 def search_sft(
+    spec: PipelineSpec,
     base: ModelRef,
     train: DatasetRef,
     validation: DatasetRef,
-    spec: SearchSpec,
-    given: SFTSpec,
-    kind: str,
     measure: Measure,
     workspace: Workspace,
     progress: Progress = silent,
-    *,
-    measured: Mapping[str, Any],
     storage: Callable[[], Any] = lambda: None,
-    threads: int | None = None,
 ) -> Done[SearchResult]:
     """The best values for an SFT of `base` on `train` by the metric on `validation`; found again when done before.
 
-    `measure(model, progress)` gives a model's scores, and `measured` is what decides them. `storage` opens the store of
-    trials (`posttrain.tracking.trial_storage`). Raises: what `search` and `sft.train` raise.
+    `measure(model, progress)` gives a model's scores. `storage` opens the store of trials
+    (`posttrain.tracking.trial_storage`). Raises: what `search` and `sft.train` raise.
     """
-    inputs = {
-        "base": base,
-        "train": train.fingerprint,
-        "validation": validation.fingerprint,
-        "search": spec,
-        "sft": given,
-        "kind": kind,
-        "measured": measured,
-    }
+    wanted = spec.search
+    decides = {"task": spec.task, "evaluate": spec.evaluate, "search": wanted, "sft": spec.sft, "guards": spec.guards}
+    inputs = {**decides, "base": base, "train": train.fingerprint, "validation": validation.fingerprint}
     code = (*CODE, "posttrain.training.search", "posttrain.training.search_sft", sft.MODULE, "posttrain.evaluation")
     stage = Stage("search", inputs, SearchResult, code, (*LIBRARIES, "optuna"))
-    at_once = max(1, recipes.thread_count(threads) // spec.parallel)
 
     def trained(values: Mapping[str, Value], share: float, place: int, tell: Progress) -> float:
-        tried = given.model_validate({**given.model_dump(), **values})
         part = train if share == 1 else subset(train, int(share * train.rows), workspace).result.train
-        recipe = recipes.for_sft(tried, base, part.rows, at_once)
-        model = sft.train(base, part, validation, tried, recipe, workspace, tell).result.model
+        model = by_spec.train_sft(with_values(spec, values), base, part, validation, workspace, tell).result.model
         metrics = measure(model, tell).metrics
-        return metrics[spec.metric or main_metric(kind, metrics)].value
+        return metrics[wanted.metric or main_metric(spec.task.kind, metrics)].value
 
     def work(partial: Path, final: Path) -> SearchResult:
-        recipe = recipes.recommend_sft(given, base, train.rows)
-        space = space_of(given, recipe, spec.values)
-        used = {name: given.model_dump().get(name) for name in space} | {
-            name: value for name, value in recipe.values.items() if name in space
-        }
+        recipe = recipes.recommend_sft(spec.sft, base, train.rows, spec.resources)
+        space = space_of(spec.sft, recipe, wanted.values)
+        used = {**spec.sft.model_dump(exclude_none=True), **recipe.values}
         return search(
             space,
             trained,
-            trials=spec.trials,
-            first=nearest(space, {name: value for name, value in used.items() if value is not None}),
-            parallel=spec.parallel,
-            shares=[share for share in SHARES if share == 1 or (spec.pruning and share * train.rows >= FEWEST)],
-            higher_is_better=spec.metric is None or spec.metric not in METRICS or METRICS[spec.metric].higher_is_better,
-            seed=spec.seed,
+            trials=wanted.trials,
+            first=nearest(space, used),
+            parallel=wanted.parallel,
+            shares=[share for share in SHARES if share == 1 or (wanted.pruning and share * train.rows >= FEWEST)],
+            higher_is_better=wanted.metric not in METRICS or METRICS[wanted.metric].higher_is_better,
+            seed=wanted.seed,
             storage=storage(),
             name=f"search {stage.fingerprint}",
             progress=progress,
         )
 
     return run_stage(workspace, stage, work)
+
+
+def with_values(spec: PipelineSpec, values: Mapping[str, Value]) -> PipelineSpec:
+    """The spec with these values in its `sft` section. Raises: pydantic's error for one that `sft` does not take."""
+    tried = type(spec.sft).model_validate({**spec.sft.model_dump(), **values})
+    return spec.model_copy(update={"sft": tried})
