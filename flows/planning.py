@@ -31,7 +31,6 @@ STAGES = (
     "curate",
     "baseline-zero-shot",
     "baseline-few-shot",
-    "search",
     "sft",
     "after-sft",
     "pairs",
@@ -125,8 +124,8 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
         first, method = names.index("pairs"), spec.align.stage
         asked = ("pairs", "reward-model") if spec.data.preference else ()
         names = (*names[:first], *asked, method, f"after-{method}", "test")
-    if not spec.search.trials:
-        names = tuple(name for name in names if name != "search")
+    if spec.search.trials:
+        names = (*names[: names.index("sft")], "search", *names[names.index("sft") :])
     after = names.index("after-sft") + 1
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
 
