@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from posttrain.artifacts import Frozen
 from posttrain.data.curate import CurateResult
+from posttrain.evaluation.rows import read
 from posttrain.evaluation.scores import Prompting, Scores
+from posttrain.evaluation.slices import check_inhabited, slices_of
 from posttrain.strategy import best_baseline
 from tasks.evaluate import evaluate
 from tasks.run import Run
@@ -26,8 +28,14 @@ class Baseline(Frozen):
 
 
 def measure_baseline(run: Run, rows: CurateResult) -> Baseline:
-    """Every way of prompting that the spec names, on the first rows of the validation split: a task run each."""
+    """Every way of prompting that the spec names, on the first rows of the validation split: a task run each.
+
+    Raises: `DataError` when a slice that will be measured after training holds no row.
+    """
     base, evaluation = run.base, run.spec.evaluate
+    if evaluation.slices:
+        first = read(rows.validation, evaluation.baseline_rows)
+        check_inhabited(slices_of(evaluation), {"first validation": first, "test": read(rows.test)})
 
     def measured(prompting: Prompting) -> Scores:
         label = f"baseline-{prompting}"

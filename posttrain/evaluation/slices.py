@@ -67,6 +67,20 @@ def chosen(part: Slice, rows: Sequence[Row]) -> list[int]:
     return found
 
 
+def check_inhabited(parts: Sequence[Slice], splits: Mapping[str, Sequence[Row]]) -> None:
+    """Before anything is trained: every chosen slice has rows in every split that will be measured.
+
+    `splits` are rows by what readers call them. Raises: `DataError` for a slice without rows, or without its column.
+    """
+    for part in parts:
+        for name, rows in splits.items():
+            if not part.made and rows and not members(part, rows):
+                raise DataError(
+                    f"evaluate.slices: {part.name}: holds none of the {len(rows):,} {name} rows, expected some; mend "
+                    "the slice, or measure more rows"
+                )
+
+
 def members(part: Slice, rows: Sequence[Row]) -> list[int]:
     """The same positions, be there any or none. Raises: `DataError` when the rows lack the slice's column."""
     if part.noise is not None:

@@ -59,6 +59,11 @@ def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     for own, section in OWN_SLICES.items():
         if own in names:
             yield ("evaluate", "slices", names.index(own), "name"), f"{own} is the name of {section}; rename it"
+    for index, part in enumerate(spec.evaluate.slices):
+        unkept = _unkept(spec, part.column) if part.column else ""
+        if unkept:
+            cure = f"write {{path: {unkept}, keep: [{part.column}]}}, or correct the column"
+            yield ("evaluate", "slices", index, "column"), f"{unkept} does not keep the column {part.column}; {cure}"
     for place, gate in gates_of(spec):
         if is_general(gate) or gate.slice in general_slices(spec):
             continue
@@ -111,6 +116,15 @@ def _absent_references(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
                     "validation rows only; move it to after_sft, or use champion",
                 )
 
+
+def _unkept(spec: PipelineSpec, column: str) -> str:
+    """A source of measured rows that does not keep the column; empty when all do."""
+    if column in ALWAYS_KEPT:
+        return ""
+    return next((each.path for each in (*spec.data.train, *spec.data.test) if column not in each.keep), "")
+
+
+ALWAYS_KEPT = ("id", "source", "system", "prompt", "completion", "messages")
 
 _OF_JSON = ("wrapper_agreement", "style_agreement")
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from posttrain.errors import DataError
-from posttrain.evaluation.slices import Slice, chosen, said_carelessly
+from posttrain.evaluation.slices import Slice, check_inhabited, chosen, said_carelessly
 from posttrain.prompts import asked
 
 ROWS = [
@@ -55,3 +55,10 @@ def test_a_slice_without_rows_or_column_is_a_mistake() -> None:
         DataError, match=r"found columns prompt, completion, place, expected room; keep it with the rows"
     ):
         chosen(Slice(name="room", column="room", values=("x",)), ROWS)
+
+
+def test_a_slice_that_the_test_rows_lack_is_told_before_anything_is_trained() -> None:
+    parts = [Slice(name="bonn", pattern="Bonn"), Slice(name="careless", noise="typos")]
+    check_inhabited(parts, {"first validation": ROWS, "test": ROWS[1:]})
+    with pytest.raises(DataError, match=r"evaluate\.slices: bonn: holds none of the 1 test rows"):
+        check_inhabited(parts, {"first validation": ROWS, "test": ROWS[:1]})

@@ -45,6 +45,10 @@ def test_what_makes_sense_is_taken(tmp_path: Path, text: str) -> None:
             f"task: {{kind: code, run_code: true}}\n{CODE_DATA}strategy: {{align: always}}\n",
             r"strategy\.align: found always, but the model's own answers cannot be ranked for task\.kind code",
         ),
+        (
+            f"task: {{kind: text}}\n{DATA}evaluate: {{slices: [{{name: german, column: lang, values: [de]}}]}}\n",
+            r"evaluate\.slices\[0\]\.column: a\.jsonl does not keep the column lang; write \{path: a\.jsonl, keep",
+        ),
         (f"task: {{kind: text}}\n{DATA}{ENDPOINT}", r"evaluate\.judge: is for task\.kind chat, found text"),
         (
             f"task: {{kind: chat}}\n{DATA}evaluate: {{judge: {{model: m, endpoint: 'http://localhost:1/v1'}}}}\n",
