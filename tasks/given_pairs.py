@@ -25,6 +25,7 @@ def take_pairs(run: Run, preference: DatasetRef) -> PairsResult:
             params=spec.align.model_dump(),
             metrics=show.pair_metrics(result),
             datasets={"pairs": result.pairs},
+            tables=show.set_aside(result),
         )
     show.artifact("given-pairs", "Preference pairs that people gave", show.pairs(result))
     return result

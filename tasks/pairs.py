@@ -46,6 +46,7 @@ def make_pairs(run: Run, policy: ModelRef, rows: CurateResult, lagging: Sequence
             params=spec.align.model_dump(),
             metrics=show.pair_metrics(result),
             datasets={"pairs": result.pairs},
+            tables=show.set_aside(result),
         )
     show.artifact("pairs", "On-policy preference pairs", show.pairs(result))
     return result

@@ -221,6 +221,19 @@ def pairs(result: PairsResult) -> str:
     return f"{result.words}\n\n{figures}\n\n{dropped}\n\nPairs set aside: `{result.set_aside.uri}`"
 
 
+def set_aside(result: PairsResult) -> dict[str, list[dict[str, object]]]:
+    """The first pairs that were set aside, as a table for MLflow; nothing when none was."""
+    from pyarrow import parquet
+
+    if not result.set_aside.rows:
+        return {}
+    first = parquet.read_table(result.set_aside.uri).slice(0, SHOWN_ASIDE).to_pylist()
+    return {"set_aside": [{name: shorten(str(value)) for name, value in row.items()} for row in first]}
+
+
+SHOWN_ASIDE = 50
+
+
 def pair_metrics(result: PairsResult) -> dict[str, float | None]:
     """The figures of pairs for MLflow; of each rule how many pairs it set aside."""
     lengths = ("chosen_characters", "rejected_characters", "chosen_longer")

@@ -5,6 +5,7 @@ Pure but for `publish`, which writes them. Knows nothing of models, nor of who s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -107,14 +108,14 @@ def _ratio(pair: Pair) -> float:
 def _surplus(pairs: Sequence[Pair], places: Sequence[int], share: float) -> list[int]:
     """Of `places`, the pairs to set aside so that the longer answer is chosen in at most `share` of unequal pairs.
 
-    With s pairs whose chosen answer is shorter, at most s · share / (1 - share) with a longer one may stay. One stays
-    where there is none to weigh it against: a few pairs show no bias.
+    With s pairs whose chosen answer is shorter, at most s · share / (1 - share) with a longer one may stay; yet half of
+    these always do, the share met or not: where the better answer is nearly always longer, little else would be left.
     """
     longer = [place for place in places if _ratio(pairs[place]) > 1]
     shorter = sum(len(pairs[place]["chosen"]) < len(pairs[place]["rejected"]) for place in places)
     if share >= 1:
         return []
-    room = max(1, int(shorter * share / (1 - share) + 1e-9))
+    room = max(math.ceil(len(longer) / 2), int(shorter * share / (1 - share) + 1e-9))
     return sorted(longer, key=lambda place: (_ratio(pairs[place]), place))[room:]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 
 import pytest
 
 from posttrain.artifacts import DatasetRef
 from posttrain.data.curate import CurateResult, FunnelStep
 from posttrain.data.validate import RuleCount, ValidateResult
+from posttrain.training.pairing import ASIDE, written
 from posttrain.training.result import PairsResult
 from tasks import show
 
@@ -58,15 +60,19 @@ def test_the_funnel_is_a_picture_a_table_and_examples(validated: ValidateResult,
     assert base64.b64decode(picture[1]).startswith(b"<svg")
 
 
-def test_pairs_are_told_with_what_was_set_aside() -> None:
+def test_pairs_are_told_with_what_was_set_aside(tmp_path: Path) -> None:
+    gone = {"id": "1", "system": "", "prompt": "p" * 200, "chosen": "a", "rejected": "b", "margin": 0.05}
+    aside = written([{**gone, "rule": "min_margin", "value": "margin 0.05"}], ASIDE, tmp_path / "x.parquet", tmp_path)
     made = PairsResult(
-        pairs=REF, set_aside=REF, ranked_by="verifier", prompts=9, samples=4, kept=3, dropped={"min_margin": 6},
+        pairs=REF, set_aside=aside, ranked_by="verifier", prompts=9, samples=4, kept=3, dropped={"min_margin": 6},
         mean_margin=0.5, chosen_characters=40, rejected_characters=30, chosen_longer=2 / 3, overlap=0.7, seconds=1,
     )  # fmt: skip
     text = show.pairs(made)
     assert "3 pairs, ranked by verifier: 40 characters chosen, 30 rejected, chosen the longer in 67% of those" in text
     assert "| min_margin | 6 |" in text
     assert "| overlap | 0.7 |" in text
+    (row,) = show.set_aside(made)["set_aside"]
+    assert (row["rule"], row["value"], len(str(row["prompt"]))) == ("min_margin", "margin 0.05", 100)
     assert show.pair_metrics(made)["dropped/min_margin"] == 6
     assert show.pair_metrics(made)["chosen_longer"] == pytest.approx(2 / 3)
 

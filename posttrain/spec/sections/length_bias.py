@@ -12,8 +12,8 @@ class LengthBiasSpec(Frozen):
     max_longer_share: float | None = setting(
         None,
         "Of pairs of unequal length, those whose chosen answer is the longer may be this share; beyond it the longest "
-        "for their rejected answer are set aside. Empty: 0.6 for prose; 1 (no limit) where answers are JSON, labels, "
-        "code or numbers, of which the complete one is rightly longer.",
+        "for their rejected answer are set aside, half of them at most. Empty: 0.6 for prose; 1 (no limit) where "
+        "answers are JSON, labels, code or numbers, of which the complete one is rightly longer.",
         source="this project, after arXiv 2310.03716",
         gt=0,
         le=1,
