@@ -1,4 +1,4 @@
-"""`posttrain preview`: one row as training sees it, before anything is trained. Writes nothing, loads no weights."""
+"""`posttrain preview`: one row as training sees it, before anything is trained. Writes nothing, loads no model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def show_preview(path: Path, stage: str, number: int, key: str | None) -> None:
     spec, rows = checked.loaded.spec, curated(checked)
     row = preview.chosen_row(spec, checked.loaded.root, rows, wanted, number, key)
     longest = spec.sft.max_length if wanted == "sft" else spec.align.max_length
-    show(make_console(), preview.preview(row, wanted, load_tokenizer(checked.base), longest, rows is not None))
+    tokenizer, adapted = load_tokenizer(checked.base), None if spec.sft.method == "full" else Path(checked.base.base)
+    show(make_console(), preview.preview(row, wanted, tokenizer, longest, rows is not None, adapted))
 
 
 def show(console: Console, found: Preview) -> None:
