@@ -26,7 +26,7 @@ def note_on_end(folder: Path, token: str, place: int) -> str:
         return ""
     return (
         f"{token} has hardly been trained: its output weights are {size:.0%} of the usual size, an adapter on "
-        "attention leaves them so, and the model may never stop; set sft.method: full, or take a base that knows its end"
+        "attention leaves them so, and the model may never stop; set sft.method: full, or take a base that has its end"
     )
 
 
