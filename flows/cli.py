@@ -97,7 +97,7 @@ def plan(
 def preview(
     spec: Spec,
     stage: Annotated[str, typer.Option(help="sft, or dpo for a given pair of answers.")] = "sft",
-    row: Annotated[int, typer.Option(help="The how-manieth row.", min=1)] = 1,
+    row: Annotated[int, typer.Option(help="Which row, 1 for the first.", min=1)] = 1,
     id: Annotated[
         str | None, typer.Option(metavar="ID", help="Its id, the id's beginning, or file:line.", show_default=False)
     ] = None,

@@ -22,7 +22,7 @@ def export_model(wanted: str, folder: Path, format: str, spec: Path | None) -> N
     """Write the version `wanted` (NAME, NAME@alias or NAME@version) into `folder`. Raises: UserError."""
     settle_environment()
     from posttrain import preflight
-    from posttrain.exporting import export_version
+    from posttrain.exporting import check_possible, export_version
     from posttrain.models.export import Format
     from posttrain.registry import find
     from posttrain.registry.exported import weights_of
@@ -31,6 +31,7 @@ def export_model(wanted: str, folder: Path, format: str, spec: Path | None) -> N
     chosen = next((each for each in formats if each == format), None)
     if chosen is None:
         raise SpecError(f"posttrain export: found --format {format}, expected one of {', '.join(formats)}")
+    check_possible(folder, chosen, measured=spec is not None)
     checked = preflight.check(spec) if spec else None
     find.open_store(Path())
     weights = weights_of(wanted)

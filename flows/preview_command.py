@@ -1,4 +1,4 @@
-"""`posttrain preview`: one row as training sees it, before anything is trained. Writes nothing, loads no weights."""
+"""`posttrain preview`: one row as training sees it, before anything is trained. Writes nothing, loads no model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def show_preview(path: Path, stage: str, number: int, key: str | None) -> None:
     row = preview.chosen_row(spec, checked.loaded.root, rows, wanted, number, key)
     longest = spec.sft.max_length if wanted == "sft" else spec.align.max_length
     turns, tokenizer = spec.sft.assistant_turns, load_tokenizer(checked.base)
-    show(make_console(), preview.preview(row, wanted, tokenizer, longest, rows is not None, turns))
+    adapted = None if spec.sft.method == "full" else Path(checked.base.base)
+    show(make_console(), preview.preview(row, wanted, tokenizer, longest, rows is not None, turns, adapted))
 
 
 def show(console: Console, found: Preview) -> None:

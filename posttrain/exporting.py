@@ -54,15 +54,7 @@ def export_version(
     With `spec` and `measure` the copy is measured and judged; a refusal writes nothing.
     Raises: `WorkspaceError` for the folder; `ModelError` for what cannot be made, and for a copy that the gates refuse.
     """
-    if folder.exists():
-        raise WorkspaceError(f"{folder}: is there already, expected a new folder; remove it or choose another --to")
-    if format in ("int8", "int4") and (spec is None or measure is None):
-        raise ModelError(
-            f"--format {format}: fewer bits cost quality, which is measured before the copy is written, found no spec "
-            "that says how; give --spec SPEC"
-        )
-    if format == "gguf":
-        export.converter()
+    check_possible(folder, format, measured=spec is not None and measure is not None)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -84,6 +76,21 @@ def export_version(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return done
+
+
+def check_possible(folder: Path, format: export.Format, measured: bool) -> None:
+    """What can be told before a weight is read: is there room for it, can this machine make it, will it be `measured`?
+
+    Raises: `WorkspaceError`; `ModelError`.
+    """
+    if folder.exists():
+        raise WorkspaceError(f"{folder}: is there already, expected a new folder; remove it or choose another --to")
+    export.check_possible(format)
+    if format in ("int8", "int4") and not measured:
+        raise ModelError(
+            f"--format {format}: fewer bits cost quality, which is measured before the copy is written, found no spec "
+            "that says how; give --spec SPEC"
+        )
 
 
 def demands(spec: PipelineSpec, measured: Scores) -> list[Gate]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from posttrain.artifacts import DatasetRef, Frozen
 from posttrain.errors import DataError, SpecError
+from posttrain.models.end_row import note_on_end
 from posttrain.models.template import Ending, rendered
 from posttrain.prompts import PLAIN_TEMPLATE, asked
 from posttrain.training import rows as to_tokens
@@ -135,9 +136,14 @@ def preview(
     max_length: int,
     curated: bool,
     assistant_turns: Literal["all", "last"] = "all",
+    adapted: Path | None = None,
 ) -> Preview:
-    """What the stage is taught of the row. The tokenizer is `load_tokenizer`'s, `assistant_turns` is `sft`'s."""
+    """What the stage is taught of the row. The tokenizer is `load_tokenizer`'s, `assistant_turns` is `sft`'s.
+
+    `adapted` is the base's folder where an adapter is trained on it, which cannot teach every end.
+    """
     ending: Ending = tokenizer.ending
+    faint = note_on_end(adapted, ending.token, ending.id) if adapted else ""
     taught = tuple(_taught(row, stage, tokenizer, assistant_turns))
     return Preview(
         row=str(row["id"]),
@@ -145,7 +151,7 @@ def preview(
         curated=curated,
         taught=taught,
         facts=_facts(tokenizer, ending),
-        notes=(*ending.notes, *_on_row(row, stage, tokenizer, ending, taught, max_length)),
+        notes=(*ending.notes, *([faint] if faint else ()), *_on_row(row, stage, tokenizer, ending, taught, max_length)),
     )
 
 

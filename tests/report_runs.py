@@ -110,7 +110,7 @@ def _scores(folder: Path, name: str, right: float, rows: range) -> Scores:
     answers = [Answer(KIND, expected, out, prompt) for (prompt, expected), out in zip(asked, outputs, strict=True)]
     counted = row_values(answers, [METRICS[metric] for metric in names(KIND)])
     table = [
-        {"id": f"r{i}", "prompt": prompt, "expected": expected, "output": out, **values}
+        {"id": f"r{i}", "prompt": prompt, "expected": expected, "output": out, **values, **_ended(out)}
         for i, ((prompt, expected), out, values) in enumerate(zip(asked, outputs, counted, strict=True))
     ]
     path = folder / f"{name}.parquet"
@@ -128,6 +128,12 @@ def _scores(folder: Path, name: str, right: float, rows: range) -> Scores:
         outputs=DatasetRef(uri=str(path), fingerprint=name, rows=len(table)),
         seconds=1.0,
     )
+
+
+def _ended(output: str) -> dict[str, float]:
+    """JSON ends by itself; the prose of a model that does not know what to say runs on."""
+    stopped = float(output.endswith("}"))
+    return {"stopped": stopped, "generated": 1.0, "stop_rate": stopped}
 
 
 def gate(metric: str, **more: object) -> Gate:

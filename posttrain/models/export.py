@@ -52,17 +52,14 @@ def save_merged(model: ModelRef, folder: Path) -> Likeness:
 
     Full precision, as it was evaluated. Raises: `ModelError` as `check_merged` does, and as loading does.
     """
-    loaded, tokenizer = load_model(model, device="cpu"), load_tokenizer(model)
-    ids = _ids(tokenizer)
-    wanted, without = _wanted(loaded, ids)
-    if model.adapter is not None:
-        loaded = loaded.merge_and_unload()
-    agree(loaded, tokenizer)
+    tokenizer = load_tokenizer(model)
+    merged = load_model(model, device="cpu", merge=True)
+    agree(merged, tokenizer)
     with quiet():
-        loaded.save_pretrained(folder)
+        merged.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    del loaded
-    return _compared(model, folder, ids, wanted, without)
+    del merged
+    return check_merged(model, folder)
 
 
 def check_merged(model: ModelRef, folder: Path) -> Likeness:
@@ -73,7 +70,23 @@ def check_merged(model: ModelRef, folder: Path) -> Likeness:
     loaded, ids = load_model(model, device="cpu"), _ids(load_tokenizer(model))
     wanted, without = _wanted(loaded, ids)
     del loaded
-    return _compared(model, folder, ids, wanted, without)
+    copied = ModelRef(base=str(folder), fingerprint="", trust_remote_code=model.trust_remote_code)
+    found = _logits(load_model(copied, device="cpu", merge=True), ids)
+    error, effect = _distance(found, wanted), None if without is None else _distance(without, wanted)
+    if effect is not None and effect <= NOISE:
+        raise ModelError(
+            f"{model.adapter}: the adapter changes nothing: with it the model answers as its base {model.base} does; "
+            "train it again"
+        )
+    # Where an adapter changes little, being near to it and being near to the base must still be told apart.
+    if not error <= (TOLERANCE if effect is None else min(TOLERANCE, effect / 10)):  # NaN is no likeness either
+        dropped = without is not None and _distance(found, without) <= NOISE
+        off = f"is off by {error:.2g} of the largest logit"
+        raise ModelError(
+            f"{folder}: this copy is not the model that was evaluated, {' with '.join(_parts(model))}: it "
+            f"{'answers as the base alone: the adapter was dropped' if dropped else off}; make it again from there"
+        )
+    return Likeness(error, effect)
 
 
 def weights_digest(folder: Path) -> str:
@@ -95,36 +108,11 @@ def _wanted(model: Any, ids: list[list[int]]) -> tuple[list[Any], list[Any] | No
 
 
 def _logits(model: Any, ids: list[list[int]]) -> list[Any]:
-    """For each text (tokens, vocabulary), float32."""
+    """For each text (tokens, vocabulary), float32; of what a method puts before a text, nothing."""
     import torch
 
     with torch.inference_mode():
-        return [model(input_ids=torch.tensor([each])).logits[0].float() for each in ids]
-
-
-def _compared(model: ModelRef, folder: Path, ids: list[list[int]], wanted: list[Any], without: Any) -> Likeness:
-    copy = load_model(
-        ModelRef(base=str(folder), fingerprint="", trust_remote_code=model.trust_remote_code), device="cpu"
-    )
-    error, effect = _distance(_logits(copy, ids), wanted), None if without is None else _distance(without, wanted)
-    if effect is not None and effect <= NOISE:
-        raise ModelError(
-            f"{model.adapter}: the adapter changes nothing: with it the model answers as its base {model.base} does; "
-            "train it again"
-        )
-    # Where an adapter changes little, being near to it and being near to the base must still be told apart.
-    if not error <= (TOLERANCE if effect is None else min(TOLERANCE, effect / 10)):  # NaN is no likeness either
-        dropped = without is not None and _distance(_logits(copy, ids), without) <= NOISE
-        found = (
-            "answers as the base alone: the adapter was dropped"
-            if dropped
-            else f"is off by {error:.2g} of the largest logit"
-        )
-        raise ModelError(
-            f"{folder}: this copy is not the model that was evaluated, {' with '.join(_parts(model))}: it {found}; "
-            "make it again from there"
-        )
-    return Likeness(error, effect)
+        return [model(input_ids=torch.tensor([each])).logits[0, -len(each) :].float() for each in ids]
 
 
 def _parts(model: ModelRef) -> list[str]:
@@ -132,8 +120,11 @@ def _parts(model: ModelRef) -> list[str]:
 
 
 def _distance(ones: list[Any], others: list[Any]) -> float:
-    largest = max(float(each.abs().max()) for each in others)
-    return max(float((one - other).abs().max()) for one, other in zip(ones, others, strict=True)) / max(largest, 1e-12)
+    """The largest difference as a share of the largest of `others`; NaN where there is any."""
+    import torch
+
+    told, wanted = torch.cat(ones), torch.cat(others)
+    return float((told - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
 
 
 # --- smaller -----------------------------------------------------------------------------------------------
@@ -144,15 +135,16 @@ def save_quantised(merged: Path, folder: Path, bits: Literal["int8", "int4"], tr
 
     Embeddings and the output layer stay as they are. Raises: `ModelError` where it cannot be done on this machine.
     """
-    check_quantisable(bits)
+    check_possible(bits)
     import torch
-    from transformers import AutoModelForCausalLM, TorchAoConfig
 
     int4 = bits == "int4"
     ref = ModelRef(base=str(merged), fingerprint="", trust_remote_code=trust_remote_code)
-    make: Any = AutoModelForCausalLM
     settings: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": "cuda"} if int4 else {"dtype": torch.float32}
     with quiet():
+        from transformers import AutoModelForCausalLM, TorchAoConfig
+
+        make: Any = AutoModelForCausalLM
         model = make.from_pretrained(
             merged,
             use_safetensors=True,
@@ -169,14 +161,17 @@ def save_quantised(merged: Path, folder: Path, bits: Literal["int8", "int4"], tr
         raise ModelError(f"{folder}: {done} layers were taken to {bits}, {kept} come back; export it merged")
 
 
-def check_quantisable(bits: Literal["int8", "int4"]) -> None:
-    """Raises: `ModelError` where torchao, or for 4 bits a GPU, is missing."""
-    import torch
+def check_possible(format: Format) -> None:
+    """Raises: `ModelError` where this machine lacks what a format needs: torchao, a GPU for 4 bits, the converter."""
+    if format == "gguf":
+        converter()
+    if format in ("int8", "int4") and importlib.util.find_spec("torchao") is None:
+        raise ModelError(f"--format {format}: torchao is not installed; pip install 'posttrain[quantize]'")
+    if format == "int4":
+        import torch
 
-    if importlib.util.find_spec("torchao") is None:
-        raise ModelError(f"--format {bits}: torchao is not installed; pip install 'posttrain[quantize]'")
-    if bits == "int4" and not torch.cuda.is_available():
-        raise ModelError("--format int4: torchao packs 4 bits for a CUDA GPU only, and there is none; use int8")
+        if not torch.cuda.is_available():
+            raise ModelError("--format int4: torchao packs 4 bits for a CUDA GPU only, and there is none; use int8")
 
 
 def quantised_layers(model: Any) -> int:

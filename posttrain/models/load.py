@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import warnings
@@ -258,9 +259,9 @@ def _quantised(place: str) -> dict[str, Any]:
 def _with_adapter(model: Any, adapter: Path, trainable: bool, merge: bool) -> Any:
     if not (adapter / "adapter_model.safetensors").exists():
         raise ModelError(f"{adapter}: has no adapter_model.safetensors; train the adapter again")
-    from peft import PeftModel
-
     with quiet(), _one_line(str(adapter)):
+        from peft import PeftModel
+
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
     if merge and model.active_peft_config.is_prompt_learning:
         return VirtualTokens(model)
@@ -289,20 +290,27 @@ def _one_line(name: str) -> Iterator[None]:
         raise ModelError(f"{name}: cannot be loaded: {text[:300]}") from error
 
 
+def _hush_torchao() -> None:
+    """What torchao says of kernels that a machine lacks, when transformers or peft import it because it is there."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars, load reports and deprecations of libraries on the user's terminal; errors still show."""
     import transformers.utils.logging
 
-    logging: Any = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    _hush_torchao()
+    theirs: Any = transformers.utils.logging
+    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 uses names that transformers 5 deprecates
             yield
     finally:
-        logging.set_verbosity(level)
+        theirs.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            theirs.enable_progress_bar()

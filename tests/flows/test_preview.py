@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from posttrain.artifacts import DatasetRef, ModelRef, file_digest
+from posttrain.models.end_row import note_on_end
 from posttrain.models.load import TINY, load_tokenizer
 from posttrain.preview import chosen_row, preview
 from posttrain.spec import load
@@ -108,6 +109,22 @@ def test_the_tokens_are_those_of_training(spec: Path) -> None:
     (taught,) = preview(row, "sft", tokenizer, 512, curated=False).taught
     assert [token.id for token in taught.tokens] == rows[0]["input_ids"]
     assert [int(token.trained) for token in taught.tokens] == rows[0]["completion_mask"]
+
+
+def test_an_end_that_nobody_trained_is_spoken_of_where_an_adapter_is_trained(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    assert note_on_end(TINY, "<|end|>", 1) == ""
+    weights = load_file(TINY / "model.safetensors")
+    (name,) = [each for each in weights if each.endswith("embed_tokens.weight")]
+    weights[name][1] *= 0.01
+    save_file(weights, tmp_path / "model.safetensors")
+    tokenizer = load_tokenizer(ModelRef(base=str(TINY), fingerprint="tiny"))
+    row = {"id": "1", "source": "x:1", "system": "", "prompt": "it pours", "completion": "rain"}
+    (note,) = preview(row, "sft", tokenizer, 99, curated=True, adapted=tmp_path).notes
+    assert "<|end|> has hardly been trained: its output weights are 1% of the usual size" in note
+    assert preview(row, "sft", tokenizer, 99, curated=True).notes == ()
+    assert note_on_end(tmp_path / "nowhere", "<|end|>", 1) == ""
 
 
 def test_what_is_amiss_with_a_row_is_said() -> None:

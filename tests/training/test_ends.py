@@ -12,7 +12,7 @@ import pytest
 from posttrain.artifacts import ModelRef, file_digest
 from posttrain.models.load import load_model, load_tokenizer
 from posttrain.spec import SFTSpec
-from posttrain.training import dpo, sft
+from posttrain.training import sft
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
@@ -58,33 +58,21 @@ def test_sft_counts_every_end_though_it_pads(base: ModelRef, data: Any, padding_
     assert (labels == 1).sum(dim=1).tolist() == [1] * 6, "one end a row counts, and no padding"
 
 
-def test_dpo_counts_every_end_though_it_pads(padding_ends: Any, tmp_path: Path) -> None:
-    import pyarrow as arrow
-    from pyarrow import parquet
+def test_pairs_count_every_end_though_it_pads(padding_ends: Any) -> None:
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    from posttrain.artifacts import DatasetRef
+    from posttrain.training.rows import completion_ids, prompt_ids
 
     pairs = [
-        {"id": "1", "system": "", "prompt": "rain?", "chosen": "rain in oslo today", "rejected": "no"},
-        {"id": "2", "system": "", "prompt": "play it", "chosen": "play", "rejected": "weather in são paulo"},
+        {"prompt": "rain?", "chosen": "rain in oslo today", "rejected": "no"},
+        {"prompt": "play it", "chosen": "play", "rejected": "weather in são paulo"},
     ]
-    parquet.write_table(arrow.Table.from_pylist(pairs), tmp_path / "pairs.parquet")
-    ref = DatasetRef(uri=str(tmp_path / "pairs.parquet"), fingerprint="x", rows=2)
-    job = dpo.DPOJob(
-        model=ModelRef(base="", fingerprint=""),
-        train=ref,
-        partial=str(tmp_path),
-        method="full",
-        learning_rate=1e-3,
-        num_train_epochs=1,
-        batch_size=2,
-        micro_batch_size=2,
-        max_length=256,
-        warmup_ratio=0,
-    )
-    rows, _, _ = dpo.dataset(job, padding_ends)
-    batch = DataCollatorForPreference(pad_token_id=padding_ends.pad_token_id)([rows[0], rows[1]])
+    tokens = {side: completion_ids([pair[side] for pair in pairs], padding_ends) for side in ("chosen", "rejected")}
+    rows = [
+        {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+        for prompt, chosen, rejected in zip(prompt_ids(pairs, padding_ends), *tokens.values(), strict=True)
+    ]
+    batch = DataCollatorForPreference(pad_token_id=padding_ends.pad_token_id)(rows)
     ids, counted = batch["input_ids"], batch["completion_mask"].bool()
     assert (ids == 1).sum() > 4
     assert ((ids == 1) & counted).sum(dim=1).tolist() == [1, 1, 1, 1], "an end for each chosen and rejected answer"
