@@ -17,8 +17,9 @@ from posttrain.errors import DataError, ModelError, StageCrashed
 from posttrain.evaluation.judge import Comparison
 from posttrain.evaluation.judge_reward import prefers
 from posttrain.evaluation.scores import Score
+from posttrain.models.recipe import full_rate, lora_rate
 from posttrain.spec import RewardModelSpec, RewardTerm, SFTSpec
-from posttrain.training import reward_model
+from posttrain.training import recipes, reward_model
 from posttrain.training.held_out import judge, split
 from posttrain.training.job import Recipe
 from posttrain.training.recalibrate import ReviewedPair, recalibrate
@@ -213,3 +214,13 @@ def test_review_says_when_it_may_no_longer_be_asked(trained: RewardModelResult) 
         functions([RewardTerm(name="preference", weight=1)], "text", contrary.reward_model)
     with pytest.raises(DataError, match="found none"):
         recalibrate(known, [])
+
+
+def test_what_the_spec_leaves_open_is_as_in_sft(base: ModelRef) -> None:
+    few = recipes.for_reward_model(RewardModelSpec(), SFTSpec(method="full"), base, 500)
+    many = recipes.for_reward_model(RewardModelSpec(), SFTSpec(method="lora"), base, 5_000)
+
+    assert (few.learning_rate, few.num_train_epochs, few.batch_size) == (full_rate(1), 1, 16)
+    assert (many.learning_rate, many.batch_size) == (lora_rate(1), 32)
+    given = RewardModelSpec(method="full", learning_rate=1e-5)
+    assert recipes.for_reward_model(given, SFTSpec(method="lora"), base, 500).learning_rate == 1e-5
