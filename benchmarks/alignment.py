@@ -73,7 +73,7 @@ class Size:
 
 
 FULL = Size(sft_rows=1200, prompts=400, episodes=1920, test_rows=350, kl_rows=64)
-QUICK = Size(sft_rows=600, prompts=32, episodes=128, test_rows=70, kl_rows=16)
+QUICK = Size(sft_rows=320, prompts=16, episodes=64, test_rows=35, kl_rows=8)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
