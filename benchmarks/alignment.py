@@ -1,6 +1,7 @@
 """DPO, PPO, GRPO and RLOO from one SFT model, on SNIPS: what each gains, how far it goes, how long it takes.
 
-    python benchmarks/alignment.py [--quick] [--cache FOLDER] [--methods dpo ppo grpo rloo] [--seed 0]
+    python benchmarks/alignment.py [--quick] [--cache FOLDER] [--methods dpo ppo grpo rloo] [--seed 0] [--threads 2]
+                                   [--sft-rows N] [--prompts N] [--episodes N] [--test-rows N]
 
 The embedded base is taught some SNIPS rows (a short SFT, made once and kept in the cache). Each method then starts from
 that model, asks it prompts that SFT has not seen, and is rewarded by the task's verifier: valid JSON 0.2, the right
@@ -25,7 +26,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ sys.path.insert(0, str(PROJECT))
 
 import numpy as np  # noqa: E402
 import pyarrow as arrow  # noqa: E402
+import torch  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
 from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest  # noqa: E402
@@ -50,12 +52,12 @@ DATA = PROJECT / "data/voice_assistant"
 MAX_NEW_TOKENS = 64
 SFT = SFTSpec(method="full", learning_rate=1e-3, num_train_epochs=1, batch_size=16, max_length=192)
 # JSON repeats its quotes and braces by nature: S3's repetition penalty of 1.2, made for prose, has it written wrong.
-ONLINE = {"repetition_penalty": 1.0}
+ONLINE = {"repetition_penalty": 1.0, "rollout_batch_size": 32}
 SETTINGS: dict[str, dict[str, Any]] = {
     "dpo": {"learning_rate": 5e-5},
     "ppo": {"learning_rate": 1e-4, "online": ONLINE},
-    "grpo": {"learning_rate": 2e-4, "online": {**ONLINE, "temperature": 1.0, "top_p": 1.0}},
-    "rloo": {"learning_rate": 2e-4, "online": {**ONLINE, "temperature": 1.0, "top_p": 1.0}},
+    "grpo": {"learning_rate": 3e-4, "online": {**ONLINE, "temperature": 1.0, "top_p": 1.0}},
+    "rloo": {"learning_rate": 3e-4, "online": {**ONLINE, "temperature": 1.0, "top_p": 1.0}},
 }
 
 
@@ -70,8 +72,8 @@ class Size:
     kl_rows: int
 
 
-FULL = Size(sft_rows=1200, prompts=400, episodes=960, test_rows=350, kl_rows=64)
-QUICK = Size(sft_rows=600, prompts=32, episodes=128, test_rows=70, kl_rows=16)
+FULL = Size(sft_rows=1200, prompts=400, episodes=1920, test_rows=350, kl_rows=64)
+QUICK = Size(sft_rows=320, prompts=16, episodes=64, test_rows=35, kl_rows=8)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -98,14 +100,16 @@ def written(rows: Sequence[Mapping[str, str]], path: Path) -> DatasetRef:
     return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=len(rows))
 
 
-def trained(method: str, start: ModelRef, prompts: DatasetRef, size: Size, seed: int, folder: Path) -> ModelRef:
+def trained(
+    method: str, start: ModelRef, prompts: DatasetRef, size: Size, seed: int, threads: int, folder: Path
+) -> ModelRef:
     """The method's model; `folder` is worked in."""
     given = SETTINGS[method]
     more = {"total_episodes": size.episodes, **given.get("online", {})}
     spec = AlignSpec.model_validate(
         {**given, "method": method, "prompts": size.prompts, "seed": seed, "max_length": 192, "online": more}
     )
-    recipe = recipes.for_dpo(spec, SFT, start, size.prompts, recipes.thread_count())
+    recipe = recipes.for_dpo(spec, SFT, start, size.prompts, threads)
     if method == "dpo":
         made = pairs.make_pairs(
             start, prompts, TaskSpec(kind=KIND), spec, Workspace(folder / "work"), max_new_tokens=MAX_NEW_TOKENS,
@@ -168,8 +172,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=PROJECT / ".posttrain/benchmarks/alignment")
     parser.add_argument("--methods", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=recipes.thread_count())
+    for name in ("sft-rows", "prompts", "episodes", "test-rows"):
+        parser.add_argument(f"--{name}", type=int, help="in place of the size's own")
     given = parser.parse_args()
     size = QUICK if given.quick else FULL
+    own = {name: getattr(given, name) for name in ("sft_rows", "prompts", "episodes", "test_rows")}
+    size = replace(size, **{name: value for name, value in own.items() if value})
+    torch.set_num_threads(given.threads)
     given.cache.mkdir(parents=True, exist_ok=True)
 
     rows = rows_of(DATA / "train.jsonl.gz")
@@ -181,9 +191,7 @@ def main() -> None:
     test = test[: size.test_rows]
 
     base = resolve(BaseSpec(model="tiny"))
-    recipe = Recipe(
-        learning_rate=1e-3, num_train_epochs=1, batch_size=16, micro_batch_size=16, threads=recipes.thread_count()
-    )
+    recipe = Recipe(learning_rate=1e-3, num_train_epochs=1, batch_size=16, micro_batch_size=16, threads=given.threads)
     start = sft.train(base, learnt, None, SFT, recipe, Workspace(given.cache)).result.model
     before = rewards_of(start, test)
     print(f"SFT on {size.sft_rows:,} rows: reward {before.mean():.3f} on {len(test)} test rows", flush=True)
@@ -195,7 +203,7 @@ def main() -> None:
         folder.mkdir(parents=True)
         began = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):
-            model = trained(method, start, asking, size, given.seed, folder)
+            model = trained(method, start, asking, size, given.seed, given.threads, folder)
         seconds = time.monotonic() - began
         gain = statistics.gain(rewards_of(model, test), before, mean)
         found[method] = {
@@ -206,6 +214,7 @@ def main() -> None:
             "kl": round(kl_of(model, start, test[: size.kl_rows]), 3),
             "seconds": round(seconds, 1),
         }
+        print(f"{method}: {found[method]}", file=sys.stderr, flush=True)
     print(f"\n{'method':8} {'reward':>8} {'gain':>8} {'95 % interval':>20} {'KL, nats':>9} {'seconds':>8}")
     for method, one in found.items():
         interval = f"[{one['gain_low']:+.3f}, {one['gain_high']:+.3f}]"

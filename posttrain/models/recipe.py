@@ -156,9 +156,8 @@ def _online_recipe(
     reason = "completions to an optimizer step" if ppo else "a rollout is one step, so that it is on-policy"
     given = size if name in online.model_fields_set else None
     batch = _choose("batch_size", given, usual, "S3" if ppo else "this project", reason)
-    warmup = Setting(
-        name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start"
-    )
+    why = "Adam's first steps are as large as any, before it knows its moments"
+    warmup = Setting(name="warmup_ratio", value=0.05, source="this project", reason=why)
     updates = max(1, online.total_episodes // online.rollout_batch_size)
     passes = Setting(
         name="num_train_epochs",
