@@ -47,6 +47,8 @@ CODE = (
 )
 """What else decides the result: how answers are drawn, which rows are asked, what is rewarded."""
 
+PENALTIES = ("kl", "length", "repetition", "safety")
+"""Signals that say what an answer must not be, and not whether it is right."""
 KNOWN = 200
 """Completions of the data that guards compare the policy's with."""
 
@@ -341,13 +343,16 @@ def watch_of(job: OnlineJob, questions: Sequence[Question]) -> WatchRollouts:
 def measure_of(job: OnlineJob, actor: Actor, tokenizer: Any, signals: Signals) -> Measure | None:
     """The task's verifier on answers to validation prompts, beside the reward of the same answers.
 
-    None where the verifier is all that rewards, where it can judge no validation row, and where nobody asks.
+    None where that verifier is what rewards (beside penalties), where it judges nothing for sure (text) or no
+    validation row, and where nobody asks.
     """
     from posttrain.training.guards.finding import HeldOut
     from posttrain.training.ppo.rollout import draw
 
     verifier = REWARDS.get(job.kind)
-    if verifier is None or list(signals.functions) == [verifier] or job.guards.hacking.action == "ignore":
+    if verifier is None or job.kind == "text" or job.guards.hacking.action == "ignore":
+        return None
+    if set(signals.names) <= {verifier.__name__, "verifier", *PENALTIES}:
         return None
     held_out = held_out_questions(job, tokenizer)
     if not held_out:
