@@ -23,7 +23,7 @@ class InstabilitySpec(Frozen):
     spike: float = setting(2.0, "A single loss is a spike above this multiple of all before; that warns.", gt=1)
     gradient_growth: float = setting(10.0, "Gradient norms before clipping, as a multiple of those at the start.", gt=1)
     chosen_growth: float = setting(
-        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the least before.", gt=1
+        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the reference's.", gt=1
     )
     max_kl: float = setting(
         1.0,
