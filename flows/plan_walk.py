@@ -164,10 +164,12 @@ def _from_rewards(
     """PPO, GRPO or RLOO; returns the model, None when nothing can reward."""
     spec, rows, judge = ask.spec, ask.rows, None
     if rows.preference and online.wants_reward_model(spec.rewards, rows.preference):
+        given = given_pairs(rows.preference, spec.align, spec.task.kind, ask.workspace)
+        yield "pairs", given
+        compared = given.result.pairs
         start = reward_model.start_from(model, spec.reward_model)
-        pairs_given = rows.preference.rows
-        tuning = recipes.for_reward_model(spec.reward_model, spec.sft, start, pairs_given, spec.resources.threads)
-        judged = reward_model.train(model, rows.preference, spec.reward_model, spec.sft, tuning, ask.workspace)
+        tuning = recipes.for_reward_model(spec.reward_model, spec.sft, start, compared.rows, spec.resources.threads)
+        judged = reward_model.train(model, compared, spec.reward_model, spec.sft, tuning, ask.workspace)
         yield "reward-model", judged
         judge = judged.result.reward_model
     if online.cannot_reward(spec.rewards, spec.task.kind, judge):

@@ -94,7 +94,7 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
     names = STAGES[0 if spec.synthetic.distill else 1 : first] + baselines + STAGES[last + 1 :]
     if spec.align.is_online:
         first, method = names.index("pairs"), spec.align.stage
-        asked = ("reward-model",) if spec.data.preference else ()
+        asked = ("pairs", "reward-model") if spec.data.preference else ()
         names = (*names[:first], *asked, method, f"after-{method}", "test")
     after = names.index("after-sft") + 1
     return names[:after] + CURVE + names[after:] if spec.strategy.learning_curve else names
@@ -106,7 +106,8 @@ def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate],
     if name == "distill" and spec.synthetic.distill:
         most = f"asks {spec.synthetic.distill.teacher.model}; at most {spec.synthetic.distill.teacher.max_cost:g}"
         return PlannedStage(name, "would run", 0.0, 0, f"{most} in the unit of its prices; time is the teacher's")
-    if name == "reward-model" and name not in walk.needless and not walk.complete:
+    learns = spec.align.is_online and name in ("pairs", "reward-model")
+    if learns and name not in walk.needless and not walk.complete:
         return PlannedStage(name, "may run", 0.0, 0, "people's pairs are learnt first; its time is not estimated")
     guess = expected.get(ESTIMATE_OF.get(name, name))
     if name in walk.needless or walk.complete or guess is None:

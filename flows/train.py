@@ -75,8 +75,9 @@ def learn_from_pairs(run: Run, model: ModelRef, rows: CurateResult, decision: De
 def learn_from_rewards(run: Run, model: ModelRef, rows: CurateResult, decision: Decision) -> TrainResult | None:
     """PPO, GRPO or RLOO, after a reward model where people's pairs are to be rewarded; None when nothing can reward."""
     preferred = None
-    if wants_reward_model(run.spec.rewards, rows.preference):
-        preferred = train_reward_model(run, rows, model).reward_model
+    if rows.preference and wants_reward_model(run.spec.rewards, rows.preference):
+        compared = rows.model_copy(update={"preference": take_pairs(run, rows.preference).pairs})
+        preferred = train_reward_model(run, compared, model).reward_model
     return train_online(run, model, rows, preferred, decision.slices)
 
 

@@ -124,12 +124,13 @@ def _online_recipe(
     rate = _choose(
         "learning_rate", spec.learning_rate, _rounded(base * ONLINE_FACTOR), "S3", why, warn=_online_rate_warning
     )
-    size = online.mini_batch_size if ppo else online.rollout_batch_size
+    name, usual = ("mini_batch_size", 16) if ppo else ("rollout_batch_size", 64)
+    size: int = getattr(online, name)
     reason = "completions to an optimizer step" if ppo else "a rollout is one step, so that it is on-policy"
-    batch = Setting(name="batch_size", value=size, source="S3" if ppo else "this project", reason=reason)
-    warmup = Setting(
-        name="warmup_ratio", value=0.0, source="this project", reason="advantages are whitened from the start"
-    )
+    given = size if name in online.model_fields_set else None
+    batch = _choose("batch_size", given, usual, "S3" if ppo else "this project", reason)
+    why = "Adam's first steps are as large as any, before it knows its moments"
+    warmup = Setting(name="warmup_ratio", value=0.05, source="this project", reason=why)
     updates = max(1, online.total_episodes // online.rollout_batch_size)
     passes = Setting(
         name="num_train_epochs",

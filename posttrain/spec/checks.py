@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from posttrain.spec.document import Place
-from posttrain.spec.measuring import gates_of, general_slices, is_general, mistaken_measuring
+from posttrain.spec.measuring import UNRANKED, gates_of, general_slices, is_general, mistaken_measuring
 from posttrain.spec.metrics import GENERAL, METRICS, OWN_SLICES, SAFETY
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.pipeline import PipelineSpec
@@ -19,6 +19,7 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         yield ("sft", "optimizer"), f"muon is for method: full, found method: {spec.sft.method}; use optimizer: adamw"
     if spec.strategy.max_cost is not None and spec.resources.price_per_hour is None:
         yield ("strategy", "max_cost"), "money needs resources.price_per_hour; add it or use strategy.max_minutes"
+    yield from _cannot_reward(spec)
     yield from mistaken_measuring(spec)
     yield from _wrong_slices(spec)
     for place, metric in _named_metrics(spec):
@@ -30,6 +31,25 @@ def contradictions(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             yield place, "schema_valid needs a JSON Schema; add task.json_schema or use valid_json"
         if metric == "perplexity" and not spec.data.general_held_out:
             yield place, "perplexity needs general text; add data.general_held_out or remove this"
+
+
+def _cannot_reward(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
+    """Online methods that could not begin."""
+    align = spec.align
+    if not align.is_online or spec.strategy.align == "never":
+        return
+    if spec.sft.method not in ("full", "lora"):
+        yield ("align", "method"), f"{align.method} is for sft.method full or lora, found {spec.sft.method}; set either"
+    if align.method != "ppo" and align.online.rollout_batch_size % align.samples:
+        size = f"found {align.online.rollout_batch_size}, which align.samples {align.samples} does not divide"
+        yield ("align", "online", "rollout_batch_size"), f"{size}; make it a multiple"
+    rewarded = {term.name for term in spec.rewards.signals} or {"preference"}
+    if "preference" in rewarded and not spec.data.preference and (spec.rewards.signals or spec.task.kind in UNRANKED):
+        yield (
+            ("align", "method"),
+            f"{align.method} needs a reward, and there is no data.preference to learn one from; give pairs, or reward "
+            "by other signals (rewards.signals)",
+        )
 
 
 def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:

@@ -403,7 +403,7 @@ def with_reference(job: OnlineJob, model: Any) -> tuple[Any, Any]:
         policy.gradient_checkpointing_enable()
         if config is not None:
             policy.enable_input_require_grads()
-        without_dropout(policy.train())
+    without_dropout(policy.train(job.gradient_checkpointing))
     return policy, reference
 
 

@@ -27,7 +27,6 @@ class OnlineSpec(Frozen):
     ppo_epochs: int = setting(4, "Passes of an update of PPO over its completions.", source="S3", ge=1, le=100)
     clip_range: float = setting(0.2, "How far a step may move the policy's ratio from 1.", source="S3", gt=0, lt=1)
     value_clip_range: float = setting(0.2, "How far an update may move the critic's values.", source="S3", gt=0)
-    vf_coef: float = setting(0.1, "Weight of the critic's loss.", source="Ziegler (arXiv 1909.08593)", gt=0)
     gamma: float = setting(1.0, "Discount of later rewards.", source="Ziegler (arXiv 1909.08593)", gt=0, le=1)
     lam: float = setting(
         0.95, "λ of the advantage estimates (GAE): 1 trusts rewards, 0 the critic.", source="Ziegler", ge=0, le=1

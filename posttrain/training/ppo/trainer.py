@@ -50,7 +50,6 @@ class Settings:
     critic_learning_rate: float
     clip_range: float
     value_clip_range: float
-    vf_coef: float
     gamma: float
     lam: float
     whiten_rewards: bool
@@ -249,7 +248,8 @@ class PPOTrainer:
                 reading = self.actor(batch)
             policy = loss.policy_loss(reading.log_probs, old, advantage, batch.written, given.clip_range, tokens)
             value = loss.value_loss(reading.values, values, wanted, batch.written, given.value_clip_range, tokens)
-            self.accelerator.backward(policy.loss + given.vf_coef * value.loss)
+            # They share no weight: the critic's head sends no gradient back, and Adam makes nothing of a loss's scale.
+            self.accelerator.backward(policy.loss + value.loss)
             found = (policy.loss, value.loss, policy.clipped, policy.approx_kl, value.clipped)
             for name, part in zip(logged, found, strict=True):
                 logged[name] += part.item()

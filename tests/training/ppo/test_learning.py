@@ -27,7 +27,7 @@ def settings(**changes: Any) -> Settings:
     given: dict[str, Any] = {
         "updates": 20, "rollout_batch_size": 64, "mini_batch_size": 32, "micro_batch_size": 32, "ppo_epochs": 4,
         "learning_rate": 3e-3, "critic_learning_rate": 0.05, "clip_range": 0.2, "value_clip_range": 0.2,
-        "vf_coef": 0.1, "gamma": 1.0, "lam": 0.95, "whiten_rewards": False, "max_grad_norm": 0.5,
+        "gamma": 1.0, "lam": 0.95, "whiten_rewards": False, "max_grad_norm": 0.5,
         "kl_controller": "fixed", "kl_coef": 0.0, "kl_schedule": (), "kl_target": 6.0, "kl_horizon": 10_000,
         "length_penalty": 0.0, "sampling": sampling,
     }  # fmt: skip
