@@ -169,7 +169,9 @@ def _from_rewards(
         compared = given.result.pairs
         start = reward_model.start_from(model, spec.reward_model)
         tuning = recipes.for_reward_model(spec.reward_model, spec.sft, start, compared.rows, spec.resources.threads)
-        judged = reward_model.train(model, compared, spec.reward_model, spec.sft, tuning, ask.workspace)
+        judged = reward_model.train(
+            model, compared, spec.reward_model, spec.sft, tuning, ask.workspace, guards=spec.guards
+        )
         yield "reward-model", judged
         judge = judged.result.reward_model
     if online.cannot_reward(spec.rewards, spec.task.kind, judge):
@@ -206,7 +208,7 @@ def _from_pairs(
     if not made.kept:
         return None
     tuning = recipes.for_dpo(spec.align, spec.sft, model, made.pairs.rows, spec.resources.threads)
-    aligned = preference.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace)
+    aligned = preference.train(model, made.pairs, spec.align, spec.sft, tuning, ask.workspace, guards=spec.guards)
     yield "dpo", aligned
     return aligned.result.model
 
@@ -239,7 +241,8 @@ class _Measuring:
         """SFT of the base on these rows."""
         spec = self.spec
         recipe = recipes.for_sft(spec.sft, self.base, train.rows, spec.resources.threads)
-        return sft.train(self.base, train, self.rows.validation, spec.sft, recipe, self.workspace)
+        validation = self.rows.validation
+        return sft.train(self.base, train, validation, spec.sft, recipe, self.workspace, guards=spec.guards)
 
     def scores(self, model: Any, split: str, prompting: Any = "zero-shot", limit: int | None = None) -> Done[Scores]:
         return measure(

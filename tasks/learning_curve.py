@@ -24,7 +24,7 @@ def train_share(run: Run, rows: CurateResult, share: int, count: int) -> TrainRe
     with run.stage(label) as stage:
         part = subset(rows.train, count, run.workspace).result.train
         recipe = recipes.for_sft(spec.sft, run.base, part.rows, spec.resources.threads)
-        done = sft.train(run.base, part, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
+        done = sft.train(run.base, part, rows.validation, spec.sft, recipe, run.workspace, stage.progress, spec.guards)
         stage.finish(
             done,
             f"{part.rows:,} rows: {show.loss(done.result)}",

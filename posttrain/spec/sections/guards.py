@@ -55,6 +55,12 @@ class HackingSpec(Frozen):
     action: Action = setting("act", ACTION, source="S3")
     every: int = setting(5, "Rollouts between two measurements of the independent measure.", ge=1)
     prompts: int = setting(48, "Validation prompts that the independent measure is taken on.", ge=4)
+    reward_model: str | None = setting(
+        None,
+        "A second reward model (folder or Hugging Face id) as the independent measure; empty: the task's verifier, "
+        "where it can tell right from wrong.",
+        min_length=1,
+    )
     small: float = setting(
         0.2,
         "A change below this many standard deviations of the measure at the start is none.",
