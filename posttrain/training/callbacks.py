@@ -136,4 +136,6 @@ class TellGuards(TrainerCallback):
         if self.watch or not logs or "train_runtime" in logs:
             return
         numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
+        if self.beta is not None:
+            numbers["beta"] = self.trainer.beta
         self.guards.observe(state.global_step, numbers)

@@ -29,11 +29,12 @@ from posttrain.training.rewards import REWARDS, RewardModel, RewardTerm, terms_o
 from posttrain.training.supervise import train_stage
 
 if TYPE_CHECKING:
-    from posttrain.spec import AlignSpec, PipelineSpec, RewardsSpec, SFTSpec, TaskSpec
+    from posttrain.spec import AlignSpec, GuardsSpec, PipelineSpec, RewardsSpec, SFTSpec, TaskSpec
     from posttrain.training.guards.rollouts import Measure, WatchRollouts
     from posttrain.training.ppo.actor import Actor
     from posttrain.training.ppo.health import Observe
     from posttrain.training.ppo.trainer import Question
+    from posttrain.training.rewards import Reward
     from posttrain.training.signals import Signals
 
 MODULE = "posttrain.training.online"
@@ -47,6 +48,8 @@ CODE = (
 )
 """What else decides the result: how answers are drawn, which rows are asked, what is rewarded."""
 
+PENALTIES = ("kl", "length", "repetition", "safety")
+"""Signals that say what an answer must not be, and not whether it is right."""
 KNOWN = 200
 """Completions of the data that guards compare the policy's with."""
 
@@ -68,6 +71,7 @@ class OnlineJob(TrainingJob):
     slices: tuple[Slice, ...] = Field((), description="Slices that lag: half of the prompts are theirs.")
     rewards: tuple[RewardTerm, ...] = Field((), description="The mixture; empty: the task's verifier alone.")
     judge: RewardModel | None = None
+    second: ModelRef | None = Field(None, description="A reward model that guards ask and nothing is rewarded by.")
     harm: HarmSpec | None = Field(None, description="Word lists of the signal safety.")
     root: str = Field("", description="The project's folder, below which files of words lie.")
 
@@ -182,7 +186,17 @@ def job_for(
         harm=spec.curate.harm,
         root=root,
     )
-    return guarded(job, spec.guards)
+    return guarded(job, spec.guards).model_copy(update={"second": second_of(spec.guards)})
+
+
+def second_of(guards: GuardsSpec) -> ModelRef | None:
+    """The second reward model that the guards are to ask, if the spec names one. Raises: `ModelError`."""
+    from posttrain.data.embedding.pretrained import folder_of, model_digest
+
+    if guards.hacking.reward_model is None:
+        return None
+    folder = folder_of(guards.hacking.reward_model, "guards.hacking.reward_model")
+    return ModelRef(base=str(folder), fingerprint=model_digest(folder))
 
 
 def wants_reward_model(rewards: RewardsSpec, pairs: DatasetRef | None) -> bool:
@@ -339,15 +353,16 @@ def watch_of(job: OnlineJob, questions: Sequence[Question]) -> WatchRollouts:
 
 
 def measure_of(job: OnlineJob, actor: Actor, tokenizer: Any, signals: Signals) -> Measure | None:
-    """The task's verifier on answers to validation prompts, beside the reward of the same answers.
+    """Answers to validation prompts, judged by a second reward model or the task's verifier, and by the reward.
 
-    None where the verifier is all that rewards, where it can judge no validation row, and where nobody asks.
+    None where that verifier is what rewards (beside penalties), where it judges nothing for sure (text) or no
+    validation row, and where nobody asks.
     """
     from posttrain.training.guards.finding import HeldOut
     from posttrain.training.ppo.rollout import draw
 
-    verifier = REWARDS.get(job.kind)
-    if verifier is None or list(signals.functions) == [verifier] or job.guards.hacking.action == "ignore":
+    judge = judge_of(job, signals)
+    if judge is None or job.guards.hacking.action == "ignore":
         return None
     held_out = held_out_questions(job, tokenizer)
     if not held_out:
@@ -361,17 +376,40 @@ def measure_of(job: OnlineJob, actor: Actor, tokenizer: Any, signals: Signals) -
         texts = [one.text for one in found]
         # As the reward is when all its signals have joined, and without what the way from the reference costs.
         proxy, _ = signals.score(prompts, texts, job.updates, **columns, kl=[0.0] * len(texts))
-        return HeldOut(proxy=tuple(proxy), independent=tuple(verifier(prompts, texts, **columns)))
+        return HeldOut(proxy=tuple(proxy), independent=tuple(judge(prompts, texts, **columns)))
 
     return measure
 
 
+def judge_of(job: OnlineJob, signals: Signals) -> Reward | None:
+    """What judges answers independently of what they are rewarded for, if there is such a thing."""
+    if job.second is not None:
+        return by_second(job.second, job.max_length)
+    verifier = REWARDS.get(job.kind)
+    if verifier is None or job.kind == "text" or set(signals.names) <= {verifier.__name__, "verifier", *PENALTIES}:
+        return None
+    return verifier
+
+
+def by_second(model: ModelRef, max_length: int) -> Reward:
+    """The scores of another reward model, as they are."""
+
+    def second(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
+        from posttrain.data.steps.scoring import rewards
+
+        rows = list(zip(columns["system"], prompts, completions, strict=True))
+        return [float(score) for score in rewards(Path(model.base), rows, max_length)[:, 0]]
+
+    return second
+
+
 def held_out_questions(job: OnlineJob, tokenizer: Any) -> list[Question]:
-    """Validation prompts that guards measure on: those that the task's verifier can judge."""
+    """Validation prompts that guards measure on: where no second reward model judges, those that the verifier can."""
     if job.validation is None:
         return []
     # Without a mixture, rows must be such as the verifier can judge.
-    given = {"train": job.validation, "prompts": job.guards.hacking.prompts, "slices": (), "rewards": ()}
+    rewards = (RewardTerm(name="preference", weight=1),) if job.second else ()
+    given = {"train": job.validation, "prompts": job.guards.hacking.prompts, "slices": (), "rewards": rewards}
     try:
         return ask(job.model_copy(update=given), tokenizer, None)[0]
     except DataError:

@@ -23,7 +23,7 @@ class InstabilitySpec(Frozen):
     spike: float = setting(2.0, "A single loss is a spike above this multiple of all before; that warns.", gt=1)
     gradient_growth: float = setting(10.0, "Gradient norms before clipping, as a multiple of those at the start.", gt=1)
     chosen_growth: float = setting(
-        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the least before.", gt=1
+        3.0, "DPO: minus the chosen answers' log-probability, as a multiple of the reference's.", gt=1
     )
     max_kl: float = setting(
         1.0,
@@ -55,6 +55,12 @@ class HackingSpec(Frozen):
     action: Action = setting("act", ACTION, source="S3")
     every: int = setting(5, "Rollouts between two measurements of the independent measure.", ge=1)
     prompts: int = setting(48, "Validation prompts that the independent measure is taken on.", ge=4)
+    reward_model: str | None = setting(
+        None,
+        "A second reward model (folder or Hugging Face id) as the independent measure; empty: the task's verifier, "
+        "where it can tell right from wrong.",
+        min_length=1,
+    )
     small: float = setting(
         0.2,
         "A change below this many standard deviations of the measure at the start is none.",

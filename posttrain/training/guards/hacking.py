@@ -7,9 +7,12 @@ which warn.
 | the reward climbs, and … | then |
 | --- | --- |
 | the independent measure falls | acts |
-| it stands still, and length or words drift | acts |
+| it stands still, and the reward climbed far, or length or words drift | acts |
 | it stands still | warns |
 | there is none, or it cannot tell, and length or words drift | warns |
+
+It stands still when it did not climb, had room to, and surely did not do a third of what the reward did, each in its
+own standard deviations.
 """
 
 from __future__ import annotations
@@ -26,6 +29,11 @@ from posttrain.training.guards.windows import Change, change, ends, paired_chang
 if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
 
+KEEPS_UP = 1 / 3
+"""Of what the reward climbed, in standard deviations, an honest measure is expected to show at least this share."""
+FAR = 1.0
+"""Standard deviations."""
+
 
 @dataclass(frozen=True)
 class Usual:
@@ -40,7 +48,7 @@ def find(history: History, spec: GuardsSpec, usual: Usual) -> Finding | None:
     climbed = _climbed(history, spec)
     if climbed is None or climbed.low <= 0:
         return None
-    course, measured = _independent(history, spec)
+    course, measured = _independent(history, spec, climbed)
     drifts = list(_drifts(history, spec, usual))
     if course == "climbs" or (course == "cannot tell" and not drifts):
         return None
@@ -50,7 +58,8 @@ def find(history: History, spec: GuardsSpec, usual: Usual) -> Finding | None:
             f"the independent measure {course}: from {measured.before:.3g} to {measured.after:.3g} "
             f"(change between {measured.low:+.2g} and {measured.high:+.2g})"
         )
-    acts = course == "falls" or (course == "stands still" and bool(drifts))
+    far = _in_deviations(history, climbed) >= FAR
+    acts = course == "falls" or (course == "stands still" and (far or bool(drifts)))
     return Finding(
         guard="hacking",
         step=history[-1].step,
@@ -81,19 +90,31 @@ def _climbed(history: History, spec: GuardsSpec) -> Change | None:
 Course = Literal["falls", "stands still", "climbs", "cannot tell"]
 
 
-def _independent(history: History, spec: GuardsSpec) -> tuple[Course, Change | None]:
+def _independent(history: History, spec: GuardsSpec, climbed: Change) -> tuple[Course, Change | None]:
     """Where the independent measure went since it was first taken, prompt by prompt."""
     taken = [one.independent for one in history if one.independent]
     if len(taken) < 2:
         return "cannot tell", None
-    first, last = taken[0], taken[-1]
-    small = spec.hacking.small * float(np.std(first, ddof=1))
+    first, last = np.asarray(taken[0], float), taken[-1]
+    deviation = float(first.std(ddof=1))
+    small = spec.hacking.small * deviation
     moved = paired_change(first, last)
     if moved.high < 0 and moved.value < -small:
         return "falls", moved
     if moved.low > 0:
         return "climbs", moved
-    return ("stands still" if moved.high < small else "cannot tell"), moved
+    expected = max(small, KEEPS_UP * _in_deviations(history, climbed) * deviation)
+    has_room = float(first.max() - first.mean()) > expected
+    return ("stands still" if has_room and moved.high < expected else "cannot tell"), moved
+
+
+def _in_deviations(history: History, climbed: Change) -> float:
+    """How far the reward of held-out answers surely climbed, in its standard deviations; 0 where it was not taken."""
+    taken = [one.proxy for one in history if one.proxy]
+    if len(taken) < 2:
+        return 0.0
+    variance = (np.var(taken[0], ddof=1) + np.var(taken[-1], ddof=1)) / 2
+    return climbed.low / float(variance) ** 0.5 if variance > 0 else 0.0
 
 
 def _drifts(history: History, spec: GuardsSpec, usual: Usual) -> Iterator[str]:

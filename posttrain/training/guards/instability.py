@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
 
 WATCHED = ("loss", "eval_loss", "grad_norm", "kl", "reward", "loss/policy", "loss/value")
+CHOSEN = {"logps/chosen", "rewards/chosen", "beta"}
 BEFORE = 2
 """Points before the last window that there must be."""
 SHORTEST = 3
@@ -115,23 +116,28 @@ def _spike(history: History, spec: GuardsSpec) -> Finding | None:
 
 
 def _chosen(history: History, spec: GuardsSpec) -> Finding | None:
-    """Whether preference optimisation pushes down what it should prefer; its loss looks perfect then."""
+    """Whether preference optimisation pushes down what it should prefer; its loss looks perfect then.
+
+    `rewards/chosen` over beta is what an answer's log-probability has gained on the reference, batch by batch. Where it
+    does not begin at nought there is no reference (ORPO), and nothing is said.
+    """
     window, limits = spec.window, spec.instability
-    costs = [-value for value in series(history, "logps/chosen")]
-    past, last = costs[:-window], costs[-window:]
-    if len(past) < BEFORE:
+    seen = [one.metrics for one in history if one.metrics.keys() >= CHOSEN and one.metrics["beta"] > 0]
+    lost = [-one["rewards/chosen"] / one["beta"] for one in seen]
+    if len(seen) <= window or abs(lost[0]) > 1:
         return None
-    best, now = lowest(past, min(SHORTEST, len(past))), median(last)
-    if now <= limits.chosen_growth * best or now - best <= NATS:
+    now, gone = median(-one["logps/chosen"] for one in seen[-window:]), median(lost[-window:])
+    before = now - gone
+    if gone <= NATS or now <= limits.chosen_growth * before:
         return None
     return Finding(
         guard="instability",
         step=history[-1].step,
         since=_since(history, window),
         away=True,
-        diagnosis=f"the chosen answers themselves become improbable: from {-best:.3g} to {-now:.3g} nats an answer, "
-        f"more than {limits.chosen_growth:g} times; lower learning_rate, raise beta or sft_weight",
-        numbers={"best": -best, "now": -now},
+        diagnosis=f"the chosen answers themselves become improbable: {-now:.3g} nats an answer, {-before:.3g} by the "
+        f"reference, more than {limits.chosen_growth:g} times; lower learning_rate, raise beta or sft_weight",
+        numbers={"reference": -before, "now": -now},
     )
 
 

@@ -71,4 +71,4 @@ def _diagnosis(state: State) -> str:
     times = len(state.roll_backs)
     before = "; ".join(f"to step {one.to_step} for {one.finding.guard}" for one in state.roll_backs)
     taken_back = f" Taken back {times} times before ({before}), each time to a lower rate." if times else ""
-    return f"{state.tripped.finding}.{taken_back} Change the setting that it names; guards: says what is watched"
+    return f"{state.tripped.finding}.{taken_back} Change what it names; the spec's guards: sets what is borne"

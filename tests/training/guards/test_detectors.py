@@ -82,14 +82,19 @@ def test_a_rate_that_spoils_the_first_steps() -> None:
 
 
 def test_chosen_answers_that_become_improbable() -> None:
-    pushed = history(loss=[0.7, 0.7, 0.0, 0.0, 0.0], **{"logps/chosen": [-3.0, -3.5, -50.0, -58.0, -60.0]})
-    found = instability.find(pushed, SPEC)
+    def pushed(*logps: float, first: float = 0.0) -> list[Observation]:
+        """The reference says -3 to every answer; beta is 0.1."""
+        gained = [first, *(0.1 * (one + 3) for one in logps[1:])]
+        return history(**{"logps/chosen": logps, "rewards/chosen": gained, "beta": [0.1] * len(logps)})
 
+    found = instability.find(pushed(-3, -50, -58, -60), SPEC)
     assert found is not None
     assert found.away
-    assert "improbable: from -3.25 to -58 nats" in found.diagnosis
+    assert "improbable: -58 nats an answer, -3 by the reference" in found.diagnosis
     # three times as improbable, and yet less than ten nats
-    assert instability.find(history(**{"logps/chosen": [-3.0, -3.5, -11.0, -12.0, -13.0]}), SPEC) is None
+    assert instability.find(pushed(-3, -11, -12, -12.5), SPEC) is None
+    # no reference to begin at
+    assert instability.find(pushed(-3, -50, -58, -60, first=-0.3), SPEC) is None
 
 
 def test_a_policys_own_loss_is_no_measure() -> None:
@@ -282,10 +287,10 @@ def of_instability(seen: list[Observation]) -> Finding | None:
 
 
 def test_sound_trainings_are_left_alone() -> None:
-    """At most one in a hundred is disturbed by any guard: 150 sound trainings of 100 observations each."""
+    """At most one of 60 is disturbed, 100 observations each. Of 400 others none was; one in forty was warned of."""
     disturbed = [
         seed
-        for seed in range(150)
+        for seed in range(60)
         if trips(noisy_run(seed, 100, 0), of_instability)
         or trips(sampled_run(seed, 100, 0), of_hacking)
         or trips(sampled_run(seed, 100, 0), of_collapse)
