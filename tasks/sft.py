@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from posttrain.data.curate import CurateResult
+from posttrain.models.machine import check_devices
 from posttrain.training import recipes, sft
 from posttrain.training.result import TrainResult
 from tasks import show
@@ -17,6 +18,7 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
     spec, base = run.spec, run.base
     with run.stage("sft") as stage:
+        check_devices(spec.resources.devices, spec.resources.processes)
         recipe = recipes.for_sft(spec.sft, base, rows.train.rows, spec.resources.threads, spec.resources)
         done = sft.train(base, rows.train, rows.validation, spec.sft, recipe, run.workspace, stage.progress)
         stage.finish(

@@ -210,7 +210,8 @@ def _quantisation(devices: Devices, alignment: Alignment, tight: bool) -> memory
 def _method_settings(
     shape: Shape, devices: Devices, work: Work, quantisation: memory.Quantisation
 ) -> tuple[Setting, Setting]:
-    method = "qlora" if quantisation == "int4" else "lora"
+    own = work.way.method
+    method = {"int4": "qlora", "int8": "lora"}.get(quantisation, own)
     need = gigabytes(_whole(shape, devices, work, Way("lora", work.way.rank, work.way.targets)))
     full = _whole(shape, devices, work, Way("full"))
     if devices.kind == "cpu":
@@ -224,7 +225,7 @@ def _method_settings(
         }
         why = bits[quantisation]
         also = f"by the estimate LoRA over 16 bits takes {need} of {gigabytes(devices.usable)}: S3 plans with care"
-    settled = "" if method == work.way.method else f"; the spec says {work.way.method}, which is what runs"
+    settled = "" if method == own else f"; the spec says {own}, which is what runs"
     return (
         _setting("method", method, f"{also}{settled}", "S3"),
         _setting("quantisation", quantisation, f"one base serves SFT and alignment: {why}", "S3"),

@@ -34,6 +34,13 @@ SHORT = 1024
 OFFLOADED = 1_000_000
 """So many shards stand for offloading: of what is fixed, a device holds only the layers in use."""
 
+MAPPED = 32 * 2**20
+"""Blocks from this size on glibc maps apart and gives back at once; smaller ones leave holes in its heap."""
+
+HOLES = {"full": 0.6, "adapter": 1.1}
+"""What the heap's holes take on a CPU, over what the layers keep in small blocks. Measured (`benchmarks/memory.py`):
+0.57 to 0.64 in full training, 0.94 to 1.3 with adapters, which make more short-lived values."""
+
 BYTES = {"none": 2.0, "int8": 1.0, "int4": 0.516}
 """Bytes of a frozen weight: 16 bits; 8; 4 with the doubly quantised scales of QLoRA (4.127 bits, arXiv 2305.14314)."""
 
@@ -49,13 +56,21 @@ class Numbers:
     recomputed: bool = False
     cast: bool = False
     """Computes in 16 bits with weights in 32, and keeps the copies that it casts."""
+    holes: bool = False
+    """Lies in the heap of the process, where freed blocks leave holes."""
 
     @classmethod
     def of(cls, kind: str, method: Method, bf16: bool, max_length: int, parameters: int) -> Numbers:
         """As `posttrain.training.trainer` trains on a "gpu" or a "cpu"."""
         recomputed = parameters > RECOMPUTED
         if kind == "cpu":
-            return cls(activation=2.0 if bf16 else 4.0, matrices=max_length <= SHORT, recomputed=recomputed, cast=bf16)
+            return cls(
+                activation=2.0 if bf16 else 4.0,
+                matrices=max_length <= SHORT,
+                recomputed=recomputed,
+                cast=bf16,
+                holes=True,
+            )
         half = 2.0 if bf16 and method != "full" else 4.0
         return cls(
             frozen=BYTES["int4"] if method == "qlora" else half,
@@ -98,6 +113,7 @@ def training_memory(
     rows = micro_batch_size * (
         kept_bytes(shape, way, tokens_a_row, numbers) + head_bytes(shape, tokens_a_row * scored, numbers)
     )
+    rows += hole_bytes(shape, way, micro_batch_size, tokens_a_row, numbers)
     fixed = fixed_bytes(shape, way, numbers, shards)
     if accumulates:
         return int(fixed + rows)
@@ -127,29 +143,41 @@ def bucket_bytes(shape: Shape, way: Way) -> float:
 
 def kept_bytes(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> float:
     """Bytes of one row that the layers keep for the backward pass; recomputed layers keep their input only."""
-    layer = _layer_bytes(shape, way, tokens_a_row, numbers)
+    layer = sum(count * size for count, size in _kept_values(shape, way, tokens_a_row, numbers))
     if numbers.recomputed:
         return tokens_a_row * (shape.layers * numbers.activation * shape.hidden + layer)
     return tokens_a_row * shape.layers * layer
 
 
-def _layer_bytes(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> float:
-    """Bytes a token that one layer keeps."""
+def hole_bytes(shape: Shape, way: Way, micro_batch_size: int, tokens_a_row: float, numbers: Numbers) -> float:
+    """Bytes that the heap cannot use between the kept values of a micro-batch, as far as they are small blocks."""
+    if not numbers.holes:
+        return 0.0
+    tokens = micro_batch_size * tokens_a_row
+    values = _kept_values(shape, way, tokens_a_row, numbers)
+    small = sum(count * size * tokens for count, size in values if size * tokens < MAPPED)
+    layers = 1 if numbers.recomputed else shape.layers
+    return HOLES["full" if way.method == "full" else "adapter"] * layers * small
+
+
+def _kept_values(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> list[tuple[float, float]]:
+    """(how many, bytes a token of each) of the values that one layer keeps."""
     every = way.targets == "all-linear"
     own = 0
     if way.method == "full":
-        residual, inner = 6, 4
+        residual, inner = 6.0, 4
     else:
-        residual, inner = (4, 4) if every else (3, 3)
-        own = way.rank * len(adapted(shape, way.targets)) if way.method in ("lora", "dora", "qlora") else 0
+        residual, inner = (4.0, 4) if every else (3.0, 3)
+        own = len(adapted(shape, way.targets)) if way.method in ("lora", "dora", "qlora") else 0
     # Norms and the residual stay in 32 bits where matrices are cast to 16, which are then copies of some of them.
-    stream = 4.0 * residual if not numbers.cast else 4.0 * residual - 4.0
-    attention = (4.0 if not numbers.cast else 6.0) * shape.heads * tokens_a_row if numbers.matrices else 0.0
-    return (
-        stream * shape.hidden
-        + numbers.activation * (4 * shape.attention_width + inner * shape.intermediate + own)
-        + attention
-    )
+    values = [
+        (residual - 1 if numbers.cast else residual, 4.0 * shape.hidden),
+        (4, numbers.activation * shape.attention_width),
+        (inner, numbers.activation * shape.intermediate),
+        (own, numbers.activation * way.rank),
+    ]
+    matrices = (1.5 if numbers.cast else 1.0, 4.0 * shape.heads * tokens_a_row)
+    return [*values, matrices] if numbers.matrices else values
 
 
 def head_bytes(shape: Shape, scored_tokens: float, numbers: Numbers) -> float:
