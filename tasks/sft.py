@@ -29,6 +29,7 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
                 **done.result.metrics,
                 "restarts": done.result.restarts,
                 "peak_memory_bytes": done.result.peak_memory_bytes,
+                "expected_memory_bytes": done.result.expected_memory_bytes,
             },
             datasets={"train": rows.train, "validation": rows.validation},
             curve=[(point.step, point.metrics) for point in done.result.curve],

@@ -24,6 +24,7 @@ from posttrain.models.load import load_model, load_tokenizer
 from posttrain.progress import Progress
 from posttrain.training import checkpoint, ranks
 from posttrain.training.callbacks import AskForCheckpoints, TellProgress
+from posttrain.training.expected import expected_memory
 from posttrain.training.head import score_completions_only
 from posttrain.training.job import TrainingJob
 from posttrain.training.order import LengthGroupedSampler
@@ -223,6 +224,8 @@ def fit(
         raise DataError(f"{job.train.uri}: TRL kept {len(trainer.train_dataset)} of {len(lengths)} rows; please report")
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
+    kind = "gpu" if torch.cuda.is_available() else "cpu"
+    expected = expected_memory(job, trainer.model.config.to_dict(), trainer.train_dataset, lengths, kind)
     if job.processes > 1:
         trainer.row_multiple = job.micro_batch_size * job.processes
         trainer.train_dataset = ranks.with_blank_row(trainer.train_dataset, lengths)
@@ -241,6 +244,7 @@ def fit(
         steps=trainer.state.global_step,
         seconds=round(time.monotonic() - began, 3),
         peak_memory_bytes=peak_memory(),
+        expected_memory_bytes=expected,
         restarts=restarts,
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,
