@@ -34,12 +34,10 @@ SHORT = 1024
 OFFLOADED = 1_000_000
 """So many shards stand for offloading: of what is fixed, a device holds only the layers in use."""
 
-MAPPED = 32 * 2**20
-"""Blocks from this size on glibc maps apart and gives back at once; smaller ones leave holes in its heap."""
-
 HOLES = {"full": 0.6, "adapter": 1.1}
-"""What the heap's holes take on a CPU, over what the layers keep in small blocks. Measured (`benchmarks/memory.py`):
-0.57 to 0.64 in full training, 0.94 to 1.3 with adapters, which make more short-lived values."""
+"""What glibc's heap holds on to between them on a CPU, over what the layers keep: freed blocks leave holes. Measured
+(`benchmarks/memory.py`): 0.5 to 0.65 in full training, 0.9 to 1.3 with adapters, which make more short-lived values.
+With every block mapped apart (MALLOC_MMAP_THRESHOLD_) the holes go, at the price of a page fault for every page."""
 
 BYTES = {"none": 2.0, "int8": 1.0, "int4": 0.516}
 """Bytes of a frozen weight: 16 bits; 8; 4 with the doubly quantised scales of QLoRA (4.127 bits, arXiv 2305.14314)."""
@@ -113,7 +111,6 @@ def training_memory(
     rows = micro_batch_size * (
         kept_bytes(shape, way, tokens_a_row, numbers) + head_bytes(shape, tokens_a_row * scored, numbers)
     )
-    rows += hole_bytes(shape, way, micro_batch_size, tokens_a_row, numbers)
     fixed = fixed_bytes(shape, way, numbers, shards)
     if accumulates:
         return int(fixed + rows)
@@ -142,22 +139,12 @@ def bucket_bytes(shape: Shape, way: Way) -> float:
 
 
 def kept_bytes(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> float:
-    """Bytes of one row that the layers keep for the backward pass; recomputed layers keep their input only."""
+    """Bytes of one row that the layers keep for the backward pass, with holes; recomputed layers keep their input."""
     layer = sum(count * size for count, size in _kept_values(shape, way, tokens_a_row, numbers))
+    with_holes = 1 + HOLES["full" if way.method == "full" else "adapter"] if numbers.holes else 1.0
     if numbers.recomputed:
-        return tokens_a_row * (shape.layers * numbers.activation * shape.hidden + layer)
-    return tokens_a_row * shape.layers * layer
-
-
-def hole_bytes(shape: Shape, way: Way, micro_batch_size: int, tokens_a_row: float, numbers: Numbers) -> float:
-    """Bytes that the heap cannot use between the kept values of a micro-batch, as far as they are small blocks."""
-    if not numbers.holes:
-        return 0.0
-    tokens = micro_batch_size * tokens_a_row
-    values = _kept_values(shape, way, tokens_a_row, numbers)
-    small = sum(count * size * tokens for count, size in values if size * tokens < MAPPED)
-    layers = 1 if numbers.recomputed else shape.layers
-    return HOLES["full" if way.method == "full" else "adapter"] * layers * small
+        return with_holes * tokens_a_row * (shape.layers * numbers.activation * shape.hidden + layer)
+    return with_holes * tokens_a_row * shape.layers * layer
 
 
 def _kept_values(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> list[tuple[float, float]]:

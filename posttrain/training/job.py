@@ -22,7 +22,7 @@ NOT_IN_FINGERPRINT = frozenset(
 CODE = (
     *(
         f"posttrain.training.{name}"
-        for name in ("callbacks", "checkpoint", "expected", "head", "job", "muon", "order", "ranks", "rows", "trainer")
+        for name in ("callbacks", "checkpoint", "head", "job", "muon", "order", "ranks", "rows", "trainer")
     ),
     "posttrain.prompts",
     "posttrain.models.load",
