@@ -62,6 +62,12 @@ class Devices(Frozen):
         name = found["name"] or next((kind for least, kind in reversed(KINDS) if gigabytes >= least), KINDS[0][1])
         return cls(kind="gpu", count=int(found["count"]), memory_bytes=int(gigabytes * 2**30), name=name)
 
+    def shared_by(self, processes: int) -> Devices:
+        """The same, with the memory that each process has: those on a CPU have one memory between them."""
+        if self.kind == "gpu":
+            return self
+        return self.model_copy(update={"memory_bytes": self.memory_bytes // processes})
+
     @property
     def usable(self) -> float:
         """Bytes of one device that a plan may fill."""
@@ -105,10 +111,11 @@ class HardwarePlan(Frozen):
 
 def plan(shape: Shape, devices: Devices, work: Work) -> HardwarePlan:
     """What `devices` can carry of a model of this shape. Raises: SpecError when a batch cannot be shared out evenly."""
+    processes = work.processes or (devices.count if devices.kind == "gpu" else 1)
+    devices = devices.shared_by(processes)
     numbers = Numbers.of(devices.kind, work.way.method, work.bf16, work.max_length, shape.parameters)
     alignment, tight, why_alignment = alignment_of(shape, devices, work)
     quantisation = _quantisation(devices, alignment, tight)
-    processes = work.processes or (devices.count if devices.kind == "gpu" else 1)
     distribution, largest = distribution_of(shape, devices, work, numbers, processes)
     if quantisation == "int4" and alignment == "none":
         largest = min(largest, 1)

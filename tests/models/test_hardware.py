@@ -77,6 +77,9 @@ def test_a_cpu_is_planned_without_fewer_bits() -> None:
     made = plan(shape_of(TINY), cpu, Work(way=Way("lora"), batch_size=16, max_length=512, bf16=False))
     assert (made["quantisation"], made.distribution, made.processes) == ("none", "none", 1)
     assert made["micro_batch_size"] == 16
+    two = plan(shape_of(TINY), cpu, Work(way=Way("lora"), batch_size=16, max_length=512, bf16=False, processes=2))
+    assert (two.distribution, two["micro_batch_size"], two["accumulation"]) == ("ddp", 8, 1)
+    assert two.devices.memory_bytes == 4 * 2**30  # one memory between them
 
 
 @pytest.mark.parametrize(
