@@ -190,7 +190,7 @@ def train(case: Case, base: ModelRef, rows: DatasetRef, folder: Path) -> int:
         num_train_epochs=1,
         batch_size=batch,
         micro_batch_size=case.micro,
-        max_length=max(512, 2 * case.words),
+        max_length=max(512, 2 * case.words + 8),
         warmup_ratio=0.0,
         save_steps=2,
         bf16=case.bf16,

@@ -20,6 +20,7 @@ from flows.quiet import flush_to_server, log_to, settle_environment
 from posttrain import preflight
 from posttrain.artifacts import Workspace
 from posttrain.errors import UserError
+from posttrain.models.machine import check_devices
 from posttrain.outcome import Outcome
 
 FlowName = Literal["retrain", "advise_only"]
@@ -41,6 +42,9 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
     console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
     for note in checked.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    if flow == "retrain":
+        resources = checked.loaded.spec.resources
+        check_devices(resources.devices, resources.processes)
     for danger in dangers(checked) if flow == "retrain" else ():
         console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
     with _log(checked.workspace) as log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from posttrain.data.curate import CurateResult
+from posttrain.models.machine import check_devices
 from posttrain.training import by_spec
 from posttrain.training.result import TrainResult
 from tasks import show
@@ -16,6 +17,7 @@ from tasks.run import Run
 def train_sft(run: Run, rows: CurateResult) -> TrainResult:
     """Teach the base model the completions of the curated rows."""
     with run.stage("sft") as stage:
+        check_devices(run.spec.resources.devices, run.spec.resources.processes)
         done = by_spec.train_sft(run.spec, run.base, rows.train, rows.validation, run.workspace, stage.progress)
         stage.finish(
             done,
@@ -25,6 +27,7 @@ def train_sft(run: Run, rows: CurateResult) -> TrainResult:
                 **done.result.metrics,
                 "restarts": done.result.restarts,
                 "peak_memory_bytes": done.result.peak_memory_bytes,
+                "expected_memory_bytes": done.result.expected_memory_bytes,
                 **show.guards_count(done.result),
             },
             datasets={"train": rows.train, "validation": rows.validation},

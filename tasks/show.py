@@ -184,7 +184,7 @@ def training(result: TrainResult) -> str:
     """What training took, its last metrics and every value of its recipe."""
     return (
         f"{result.steps:,} steps over {result.rows:,} rows in {result.seconds:.0f} s, {result.restarts} restarts, "
-        f"micro-batch {result.micro_batch_size} × accumulation {result.accumulation}\n\n"
+        f"micro-batch {result.micro_batch_size} × accumulation {result.accumulation}, {_memory(result)}\n\n"
         + table(("metric", "last value"), sorted(result.metrics.items()))
         + "\n\n"
         + _guards(result)
@@ -210,6 +210,13 @@ def guards_count(result: TrainResult) -> dict[str, float]:
     """How often guards spoke and how often they took the training back, as metrics."""
     taken_back = sum(one.severity == "roll_back" for one in result.guards)
     return {"guard_findings": float(len(result.guards)), "roll_backs": float(taken_back)}
+
+
+def _memory(result: TrainResult) -> str:
+    """The peak, and what was estimated of it."""
+    expected = result.expected_memory_bytes
+    beside = f" (estimated {expected / 1e9:.2f})" if expected else ""
+    return f"{result.peak_memory_bytes / 1e9:.2f} GB at its peak{beside}"
 
 
 def pairs(result: PairsResult) -> str:

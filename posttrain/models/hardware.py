@@ -62,6 +62,12 @@ class Devices(Frozen):
         name = found["name"] or next((kind for least, kind in reversed(KINDS) if gigabytes >= least), KINDS[0][1])
         return cls(kind="gpu", count=int(found["count"]), memory_bytes=int(gigabytes * 2**30), name=name)
 
+    def shared_by(self, processes: int) -> Devices:
+        """The same, with the memory that each process has: those on a CPU have one memory between them."""
+        if self.kind == "gpu":
+            return self
+        return self.model_copy(update={"memory_bytes": self.memory_bytes // processes})
+
     @property
     def usable(self) -> float:
         """Bytes of one device that a plan may fill."""
@@ -105,10 +111,11 @@ class HardwarePlan(Frozen):
 
 def plan(shape: Shape, devices: Devices, work: Work) -> HardwarePlan:
     """What `devices` can carry of a model of this shape. Raises: SpecError when a batch cannot be shared out evenly."""
+    processes = work.processes or (devices.count if devices.kind == "gpu" else 1)
+    devices = devices.shared_by(processes)
     numbers = Numbers.of(devices.kind, work.way.method, work.bf16, work.max_length, shape.parameters)
     alignment, tight, why_alignment = alignment_of(shape, devices, work)
     quantisation = _quantisation(devices, alignment, tight)
-    processes = work.processes or (devices.count if devices.kind == "gpu" else 1)
     distribution, largest = distribution_of(shape, devices, work, numbers, processes)
     if quantisation == "int4" and alignment == "none":
         largest = min(largest, 1)
@@ -210,7 +217,8 @@ def _quantisation(devices: Devices, alignment: Alignment, tight: bool) -> memory
 def _method_settings(
     shape: Shape, devices: Devices, work: Work, quantisation: memory.Quantisation
 ) -> tuple[Setting, Setting]:
-    method = "qlora" if quantisation == "int4" else "lora"
+    own = work.way.method
+    method = {"int4": "qlora", "int8": "lora"}.get(quantisation, own)
     need = gigabytes(_whole(shape, devices, work, Way("lora", work.way.rank, work.way.targets)))
     full = _whole(shape, devices, work, Way("full"))
     if devices.kind == "cpu":
@@ -224,7 +232,7 @@ def _method_settings(
         }
         why = bits[quantisation]
         also = f"by the estimate LoRA over 16 bits takes {need} of {gigabytes(devices.usable)}: S3 plans with care"
-    settled = "" if method == work.way.method else f"; the spec says {work.way.method}, which is what runs"
+    settled = "" if method == own else f"; the spec says {own}, which is what runs"
     return (
         _setting("method", method, f"{also}{settled}", "S3"),
         _setting("quantisation", quantisation, f"one base serves SFT and alignment: {why}", "S3"),

@@ -53,6 +53,25 @@ def these_devices(threads: int, memory_bytes: int, given: str | None = None) -> 
     return _cpu(threads, memory_bytes) if given else _gpus() or _cpu(threads, memory_bytes)
 
 
+def check_devices(given: str | None, processes: int | None) -> None:
+    """Refuse to train on devices that are only planned with, or by more processes than there are GPUs.
+
+    Raises: SpecError.
+    """
+    found = _gpus()
+    here = f"this machine has {found}" if found else "nvidia-smi names no GPU here"
+    count = found.count if found else 0
+    if given and given != "cpu" and Devices.parse(given).count > count:
+        raise SpecError(
+            f"resources.devices: found {given!r}, and {here}; expected no more than there is; leave it out, and ask "
+            f"`posttrain plan SPEC --devices '{given}'` what would be"
+        )
+    if processes and found and processes > count:
+        raise SpecError(
+            f"resources.processes: found {processes}, and {here}; expected one process a GPU at most; set it to {count}"
+        )
+
+
 def machine_of(devices: Devices) -> Machine:
     """The same as an estimate of time needs it."""
     if devices.kind == "cpu":

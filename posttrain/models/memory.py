@@ -34,6 +34,11 @@ SHORT = 1024
 OFFLOADED = 1_000_000
 """So many shards stand for offloading: of what is fixed, a device holds only the layers in use."""
 
+HOLES = {"full": 0.6, "adapter": 1.1}
+"""What glibc's heap holds on to between them on a CPU, over what the layers keep: freed blocks leave holes. Measured
+(`benchmarks/memory.py`): 0.5 to 0.65 in full training, 0.9 to 1.3 with adapters, which make more short-lived values.
+With every block mapped apart (MALLOC_MMAP_THRESHOLD_) the holes go, at the price of a page fault for every page."""
+
 BYTES = {"none": 2.0, "int8": 1.0, "int4": 0.516}
 """Bytes of a frozen weight: 16 bits; 8; 4 with the doubly quantised scales of QLoRA (4.127 bits, arXiv 2305.14314)."""
 
@@ -49,13 +54,21 @@ class Numbers:
     recomputed: bool = False
     cast: bool = False
     """Computes in 16 bits with weights in 32, and keeps the copies that it casts."""
+    holes: bool = False
+    """Lies in the heap of the process, where freed blocks leave holes."""
 
     @classmethod
     def of(cls, kind: str, method: Method, bf16: bool, max_length: int, parameters: int) -> Numbers:
         """As `posttrain.training.trainer` trains on a "gpu" or a "cpu"."""
         recomputed = parameters > RECOMPUTED
         if kind == "cpu":
-            return cls(activation=2.0 if bf16 else 4.0, matrices=max_length <= SHORT, recomputed=recomputed, cast=bf16)
+            return cls(
+                activation=2.0 if bf16 else 4.0,
+                matrices=max_length <= SHORT,
+                recomputed=recomputed,
+                cast=bf16,
+                holes=True,
+            )
         half = 2.0 if bf16 and method != "full" else 4.0
         return cls(
             frozen=BYTES["int4"] if method == "qlora" else half,
@@ -126,30 +139,32 @@ def bucket_bytes(shape: Shape, way: Way) -> float:
 
 
 def kept_bytes(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> float:
-    """Bytes of one row that the layers keep for the backward pass; recomputed layers keep their input only."""
-    layer = _layer_bytes(shape, way, tokens_a_row, numbers)
+    """Bytes of one row that the layers keep for the backward pass, with holes; recomputed layers keep their input."""
+    layer = sum(count * size for count, size in _kept_values(shape, way, tokens_a_row, numbers))
+    with_holes = 1 + HOLES["full" if way.method == "full" else "adapter"] if numbers.holes else 1.0
     if numbers.recomputed:
-        return tokens_a_row * (shape.layers * numbers.activation * shape.hidden + layer)
-    return tokens_a_row * shape.layers * layer
+        return with_holes * tokens_a_row * (shape.layers * numbers.activation * shape.hidden + layer)
+    return with_holes * tokens_a_row * shape.layers * layer
 
 
-def _layer_bytes(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> float:
-    """Bytes a token that one layer keeps."""
+def _kept_values(shape: Shape, way: Way, tokens_a_row: float, numbers: Numbers) -> list[tuple[float, float]]:
+    """(how many, bytes a token of each) of the values that one layer keeps."""
     every = way.targets == "all-linear"
     own = 0
     if way.method == "full":
-        residual, inner = 6, 4
+        residual, inner = 6.0, 4
     else:
-        residual, inner = (4, 4) if every else (3, 3)
-        own = way.rank * len(adapted(shape, way.targets)) if way.method in ("lora", "dora", "qlora") else 0
+        residual, inner = (4.0, 4) if every else (3.0, 3)
+        own = len(adapted(shape, way.targets)) if way.method in ("lora", "dora", "qlora") else 0
     # Norms and the residual stay in 32 bits where matrices are cast to 16, which are then copies of some of them.
-    stream = 4.0 * residual if not numbers.cast else 4.0 * residual - 4.0
-    attention = (4.0 if not numbers.cast else 6.0) * shape.heads * tokens_a_row if numbers.matrices else 0.0
-    return (
-        stream * shape.hidden
-        + numbers.activation * (4 * shape.attention_width + inner * shape.intermediate + own)
-        + attention
-    )
+    values = [
+        (residual - 1 if numbers.cast else residual, 4.0 * shape.hidden),
+        (4, numbers.activation * shape.attention_width),
+        (inner, numbers.activation * shape.intermediate),
+        (own, numbers.activation * way.rank),
+    ]
+    matrices = (1.5 if numbers.cast else 1.0, 4.0 * shape.heads * tokens_a_row)
+    return [*values, matrices] if numbers.matrices else values
 
 
 def head_bytes(shape: Shape, scored_tokens: float, numbers: Numbers) -> float:

@@ -27,6 +27,9 @@ class TrainResult(Frozen):
     peak_memory_bytes: int = Field(
         0, description="Of the last try: the process's on a CPU, what torch allocated on a GPU (of the first device)."
     )
+    expected_memory_bytes: int = Field(
+        0, description="What the estimate says of these rows and this model; 0: nothing."
+    )
     restarts: int = Field(description="How often the training process had to start again.")
     micro_batch_size: int
     accumulation: int

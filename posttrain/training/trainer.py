@@ -27,6 +27,7 @@ from posttrain.spec.methods import is_adapter
 from posttrain.training import adapters, checkpoint, ranks
 from posttrain.training.best import KeepBest
 from posttrain.training.callbacks import AskForCheckpoints, TellGuards, TellProgress
+from posttrain.training.expected import expected_memory
 from posttrain.training.guards.easing import Ease, rate_at
 from posttrain.training.guards.rollouts import WatchRollouts
 from posttrain.training.guards.watch import Guards
@@ -265,6 +266,8 @@ def fit(
         raise DataError(f"{job.train.uri}: TRL kept {len(trainer.train_dataset)} of {len(lengths)} rows; please report")
     trainer.row_lengths = lengths
     trainer.row_order_batch = job.batch_size
+    kind = "gpu" if torch.cuda.is_available() else "cpu"
+    expected = expected_memory(job, trainer.model.config.to_dict(), trainer.train_dataset, lengths, kind)
     if job.processes > 1:
         trainer.row_multiple = job.micro_batch_size * job.processes
         trainer.train_dataset = ranks.with_blank_row(trainer.train_dataset, lengths)
@@ -290,6 +293,7 @@ def fit(
         steps=trainer.state.global_step,
         seconds=round(time.monotonic() - began, 3),
         peak_memory_bytes=peak_memory(),
+        expected_memory_bytes=expected,
         restarts=restarts,
         micro_batch_size=job.micro_batch_size,
         accumulation=job.accumulation,

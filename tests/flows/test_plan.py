@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Pipeline, small_project
+from typer.testing import CliRunner
 
-from flows.planning import STAGES, LookOnly, NotDone, make_plan
+from flows.cli import app
+from flows.planning import STAGES, LookOnly, NotDone, dangers, make_plan
 from posttrain import preflight
 from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
+from posttrain.models.hardware import Devices
 
 
 class Result(Frozen):
@@ -46,6 +49,36 @@ def test_a_fresh_project_would_run_everything_and_nothing_is_written(
     assert plan.rows == 280  # forty of each of seven intents
     assert plan.sft["learning_rate"] == 0.001
     assert sorted(project.root.rglob("*")) == before
+
+
+def test_what_if_it_ran_on_four_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = small_project(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    here, there = (make_plan(preflight.check(project.spec), devices) for devices in (None, Devices.parse("4x80")))
+    assert there.hardware["devices"] == "4 × 80 GB (A100)"
+    assert (there.hardware.distribution, there.hardware.processes) == ("ddp", 4)
+    sft = there.sft
+    assert int(sft["micro_batch_size"]) * int(sft["accumulation"]) * 4 == sft["batch_size"]
+    assert there.hardware["micro_batch_size"] == sft["micro_batch_size"]
+    assert sum(stage.seconds for stage in there.stages) < sum(stage.seconds for stage in here.stages)
+    shown = CliRunner().invoke(app, ["plan", str(project.spec), "--devices", "1x24 L4"])
+    assert "1 × 24 GB (L4)" in shown.output
+    wrong = CliRunner().invoke(app, ["plan", str(project.spec), "--devices", "four"])
+    assert wrong.exit_code == 2
+
+
+def test_a_dangerous_value_is_warned_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = small_project(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    text = project.spec.read_text(encoding="utf-8")
+    project.spec.write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.1"), encoding="utf-8")
+    checked = preflight.check(project.spec)
+    told = [line for line in dangers(checked) if "learning_rate" in line]
+    assert len(told) == 1
+    assert told[0].startswith("sft: learning_rate 0.1 is 100 × the recommended 0.001")
+    assert make_plan(checked).dangers == dangers(checked)
+    shown = CliRunner().invoke(app, ["plan", str(project.spec)], env={"COLUMNS": "300"})
+    assert shown.output.count("100 × the recommended") == 1
 
 
 def test_planning_imports_neither_prefect_nor_torch() -> None:

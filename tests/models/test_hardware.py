@@ -11,6 +11,7 @@ from published_configs import LLAMA2_7B, QWEN3_600M, TINY
 
 from posttrain.errors import SpecError
 from posttrain.models.hardware import Devices, HardwarePlan, Work, dpo_bytes, plan, ppo_bytes, share
+from posttrain.models.machine import check_devices
 from posttrain.models.memory import Way
 from posttrain.models.shape import shape_of
 from posttrain.spec.methods import Method
@@ -76,6 +77,9 @@ def test_a_cpu_is_planned_without_fewer_bits() -> None:
     made = plan(shape_of(TINY), cpu, Work(way=Way("lora"), batch_size=16, max_length=512, bf16=False))
     assert (made["quantisation"], made.distribution, made.processes) == ("none", "none", 1)
     assert made["micro_batch_size"] == 16
+    two = plan(shape_of(TINY), cpu, Work(way=Way("lora"), batch_size=16, max_length=512, bf16=False, processes=2))
+    assert (two.distribution, two["micro_batch_size"], two["accumulation"]) == ("ddp", 8, 1)
+    assert two.devices.memory_bytes == 4 * 2**30  # one memory between them
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,13 @@ def test_devices_as_people_write_them() -> None:
     for wrong in ("80", "0x80", "x80", "4*80"):
         with pytest.raises(SpecError, match="expected COUNTxGB such as 4x80"):
             Devices.parse(wrong)
+
+
+def test_devices_that_are_only_planned_with_are_not_trained_on() -> None:
+    check_devices(None, 2)  # two processes on a CPU are fine
+    check_devices("cpu", None)
+    with pytest.raises(SpecError, match=r"resources.devices: found '64x999'.*--devices '64x999'"):
+        check_devices("64x999", None)
 
 
 def test_a_batch_without_equal_parts_is_refused_with_a_cure() -> None:

@@ -91,6 +91,14 @@ def test_a_layer_keeps_what_can_be_counted() -> None:
     assert kept_bytes(shape, FULL, 8, fused) == 8 * 4 * (values - 4 * 8)
 
 
+def test_on_a_cpu_the_heap_holds_more_than_is_kept() -> None:
+    shape = shape_of(TINY)
+    ours, plain = (kept_bytes(shape, FULL, 128, each) for each in (Numbers.of("cpu", "full", False, 512, 4), Numbers()))
+    assert ours == pytest.approx(1.6 * plain)
+    halves = kept_bytes(shape, FULL, 128, Numbers.of("cpu", "full", True, 512, 4))
+    assert plain < halves < ours
+
+
 def test_recomputing_keeps_a_fraction() -> None:
     shape = shape_of(LLAMA2_7B)
     kept, recomputed = (kept_bytes(shape, FULL, 512, Numbers(matrices=False, recomputed=on)) for on in (False, True))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from posttrain.models.recipe import Recipe, align_recipe, full_rate, lora_rate, sft_recipe, updates
+from posttrain.models.recipe import Method, Recipe, align_recipe, full_rate, lora_rate, sft_recipe, updates
 from posttrain.spec import AlignSpec, SFTSpec
 
 
@@ -124,6 +124,36 @@ def test_dpo_runs_ten_to_twenty_times_below_sft() -> None:
 def test_dangerous_values_of_dpo_are_warned_of(spec: AlignSpec, words: str) -> None:
     (warning,) = align_recipe(spec, "full", 7_000_000_000, 500).warnings
     assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("method", "rate"),
+    [("dora", 2e-4), ("qlora", 2e-4), ("ia3", 3e-3), ("prefix", 1e-2), ("prompt", 3e-2), ("p-tuning", 1e-3)],
+)
+def test_each_way_of_training_has_a_rate_with_a_source(method: Method, rate: float) -> None:
+    recipe = sft_recipe(SFTSpec().model_copy(update={"method": method}), 7_000_000_000, 10_000)
+    setting = recipe.settings[0]
+    assert setting.value == rate
+    assert setting.source
+    assert ("lora_rank" in recipe.values) == (method in ("dora", "qlora"))
+
+
+@pytest.mark.parametrize(
+    ("method", "rate", "source"),
+    [("dpo", 5e-7, "Zephyr"), ("ipo", 5e-7, "S3"), ("kto", 5e-7, "KTO"), ("orpo", 8e-6, "ORPO")],
+)
+def test_each_way_of_aligning_has_a_rate_with_a_source(method: str, rate: float, source: str) -> None:
+    spec = AlignSpec().model_copy(update={"method": method})
+    recipe = align_recipe(spec, "full", 7_000_000_000, 500)
+    assert recipe["learning_rate"] == rate
+    assert source in recipe.settings[0].source
+    assert recipe["beta"] == 0.1
+
+
+def test_a_small_beta_is_dangerous_only_where_it_holds_to_a_reference() -> None:
+    low = AlignSpec(beta=0.001)
+    assert align_recipe(low, "full", 7_000_000_000, 500).warnings
+    assert not align_recipe(low.model_copy(update={"method": "orpo"}), "full", 7_000_000_000, 500).warnings
 
 
 def test_processes_share_a_batch_in_equal_parts() -> None:
