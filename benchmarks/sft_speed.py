@@ -157,12 +157,12 @@ tell(time.monotonic() - began, sum(lengths), computed)
 LLAMAFACTORY = """
 import pyarrow.parquet as parquet
 from llamafactory.train.tuner import run_exp
-from datasets import load_from_disk
 
 out = Path(out)
 out.mkdir(parents=True, exist_ok=True)
 rows = parquet.read_table(rows_path).to_pylist()
-told = [{"instruction": row["prompt"], "input": "", "output": row["completion"], "system": row["system"]} for row in rows]
+names = {"instruction": "prompt", "output": "completion", "system": "system"}
+told = [{"input": "", **{theirs: row[ours] for theirs, ours in names.items()}} for row in rows]
 (out / "rows.json").write_text(json.dumps(told))
 columns = {"prompt": "instruction", "query": "input", "response": "output", "system": "system"}
 (out / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json", "columns": columns}}))

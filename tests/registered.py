@@ -26,8 +26,8 @@ def empty_store_in(folder: Path) -> bytes:
     return (folder / "mlflow.db").read_bytes()
 
 
-def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> Verdict:
-    """A release verdict with one check on slot F1."""
+def verdict(*, passed: bool, reference: str = "", gain: float | None = None, p_value: float = 0.001) -> Verdict:
+    """A release verdict with one check on slot F1; the interval of a gain is 0.05 to either side."""
     check = Check(
         metric="slot_f1",
         value=0.5,
@@ -35,6 +35,9 @@ def verdict(*, passed: bool, reference: str = "", gain: float | None = None) -> 
         high=0.6,
         reference=reference,
         gain=gain,
+        gain_low=None if gain is None else gain - 0.05,
+        gain_high=None if gain is None else gain + 0.05,
+        p_value=None if gain is None else p_value,
         requirement="above champion",
         outcome="passed" if passed else "refused",
         reason=f"slot_f1 0.500 against {reference or 'a threshold'}",

@@ -50,7 +50,7 @@ class Asker:
 
         Where the output is a part or a choice of what was generated, the row has that as well: `whole_output` with the
         reasoning, or all `draws` and how many `votes` the output got. Every row has how many outputs were generated for
-        it, and how many of them stopped by themselves.
+        it, and how many of them stopped by themselves; with worked examples, the whole conversation that was `asked`.
         """
         ways = {"step-by-step": self._reasoned, "self-consistency": self._voted}
         outputs, more, draws, cut = ways.get(self.job.prompting, self._plain)(rows)
@@ -84,8 +84,10 @@ class Asker:
     # --- ways of prompting ---------------------------------------------------------------------------------
 
     def _plain(self, rows: Sequence[Row]) -> Answers:
-        draws, cut = self._greedy(self._conversations(rows))
-        return [each[0].text for each in draws], [{} for _ in rows], draws, cut
+        conversations = self._conversations(rows)
+        draws, cut = self._greedy(conversations)
+        shown = [{"asked": json.dumps(turns, ensure_ascii=False)} if self.few_shot else {} for turns in conversations]
+        return [each[0].text for each in draws], shown, draws, cut
 
     def _reasoned(self, rows: Sequence[Row]) -> Answers:
         draws, cut = self._step_by_step(rows)

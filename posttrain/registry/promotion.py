@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from posttrain import tracking
 from posttrain.artifacts import Frozen
 from posttrain.errors import ModelError
+from posttrain.gates import ALPHA, Check, Verdict
 from posttrain.registry import find
 from posttrain.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS, challenge, crown, settle, version_of
 from posttrain.registry.lock import Lock, promoting
-
-if TYPE_CHECKING:
-    from posttrain.gates import Verdict
 
 PIPELINE = "pipeline"
 ROLLED_BACK = "posttrain.rolled_back"
@@ -142,10 +139,23 @@ def weigh(verdict: Verdict, champion_version: str | None) -> tuple[bool, tuple[s
     compared = [check for check in verdict.checks if check.reference == CHAMPION and check.gain is not None]
     if not compared:
         return False, (f"no gate of {verdict.name} compared it with the champion, version {champion_version}",)
-    gains = [check for check in compared if check.gain is not None and check.gain > 0]
+    gains = [check for check in compared if _surely_better(check, len(compared))]
     if not gains:
-        return False, (f"no better than the champion, version {champion_version}", *(c.reason for c in compared))
+        return False, (
+            f"not surely better than the champion, version {champion_version}",
+            *(check.reason for check in compared),
+        )
     return True, (f"better than version {champion_version}", *(check.reason for check in gains))
+
+
+def _surely_better(check: Check, compared: int) -> bool:
+    """Whether its gain over the champion is more than luck, though one of `compared` chances to find one (Holm).
+
+    A gate may only ask that nothing was lost; who takes the champion's place must be better all the same, or two equal
+    models would change places for ever.
+    """
+    above = (check.gain_low or 0.0) > 0
+    return above and (check.p_value is None or check.p_value * compared <= ALPHA)
 
 
 def rolled_back(name: str, version: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,8 +99,12 @@ def test_scores_and_outputs_are_published_and_found_again(tiny: ModelRef, tmp_pa
     assert not again(limit=4).reused
     few = again("few-shot")
     assert not few.reused
-    outputs = [row["output"] for row in parquet.read_table(few.result.outputs.uri).to_pylist()]
-    assert outputs != [row["output"] for row in table], "worked examples must reach the model"
+    shown = parquet.read_table(few.result.outputs.uri).to_pylist()
+    assert [row["output"] for row in shown] != [row["output"] for row in table], "worked examples must reach the model"
+    turns = json.loads(shown[0]["asked"])
+    assert turns[-1] == {"role": "user", "content": shown[0]["prompt"]}
+    assert [turn["role"] for turn in turns[-3:]] == ["user", "assistant", "user"], "what was asked can be read"
+    assert "asked" not in table[0]
 
 
 def test_the_work_can_be_done_elsewhere(tiny: ModelRef, tmp_path: Path) -> None:

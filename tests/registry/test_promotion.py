@@ -38,12 +38,17 @@ def everything() -> tuple[object, ...]:
     return aliases(), model.tags, found, find.names()
 
 
+UNSURE = "not surely better than the champion, version 1"
+
+
 @pytest.mark.parametrize(
     ("judged", "alias", "reason"),
     [
         (BETTER, "champion", "better than version 1"),
         (WORSE, "challenger", "slot_f1 0.500 against champion"),
-        (verdict(passed=True, reference="champion", gain=0.0), "challenger", "no better than the champion, version 1"),
+        (verdict(passed=True, reference="champion", gain=0.0), "challenger", UNSURE),
+        (verdict(passed=True, reference="champion", gain=0.04), "challenger", UNSURE),  # its interval holds zero
+        (verdict(passed=True, reference="champion", gain=0.1, p_value=0.06), "challenger", UNSURE),
         (verdict(passed=True), "challenger", "no gate of release compared it with the champion, version 1"),
     ],
 )
@@ -84,6 +89,14 @@ def test_the_champion_stays_champion_whatever_is_said_of_it(three_versions: None
     promotion = promote("1", verdict(passed=False))
     assert (promotion.alias, promotion.reasons) == ("champion", ("it is the champion already",))
     assert aliases() == {"champion": "1"}
+
+
+def test_of_several_metrics_one_must_be_better_by_more_than_the_luck_of_many() -> None:
+    one = verdict(passed=True, reference="champion", gain=0.1, p_value=0.03).checks
+    other = verdict(passed=True, reference="champion", gain=0.0, p_value=1.0).checks
+    alone = verdict(passed=True).model_copy(update={"checks": one})
+    assert registry.weigh(alone, "1")[0]  # 0.03 ≤ 0.05
+    assert not registry.weigh(alone.model_copy(update={"checks": (*one, *other)}), "1")[0]  # 2 × 0.03 > 0.05
 
 
 def test_a_verdict_against_another_champion_promotes_nothing(three_versions: None) -> None:

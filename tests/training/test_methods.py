@@ -14,7 +14,7 @@ from posttrain.models.load import has_virtual_tokens, load_model, load_tokenizer
 from posttrain.models.virtual import VirtualTokens
 from posttrain.prompts import messages
 from posttrain.spec import AlignSpec, SFTSpec
-from posttrain.training import dpo, sft
+from posttrain.training import preference, sft
 from posttrain.training.job import Recipe
 from posttrain.training.rows import read
 from tests.training.conftest import rows, write
@@ -113,9 +113,9 @@ def test_dpo_starts_from_the_merged_product_and_trains_alike(trained: Any, tmp_p
             for row in rows(8)]  # fmt: skip
     recipe = Recipe(learning_rate=5e-3, num_train_epochs=1, batch_size=4, micro_batch_size=4)
     spec = SFTSpec.model_validate({"method": job.method})
-    aligning = dpo.resolve(result.model, write(made, tmp_path / "pairs.parquet"), AlignSpec(), spec, recipe)
+    aligning = preference.resolve(result.model, write(made, tmp_path / "pairs.parquet"), AlignSpec(), spec, recipe)
 
-    aligned = dpo.run(aligning.model_copy(update={"partial": str(tmp_path), "final": str(tmp_path)}))
+    aligned = preference.run(aligning.model_copy(update={"partial": str(tmp_path), "final": str(tmp_path)}))
 
     ids = torch.arange(5, 15)[None]
     merged = load_model(ModelRef(base=aligned.model.base, fingerprint=""))
