@@ -204,3 +204,29 @@ def test_the_incumbent_is_whom_the_candidate_must_beat(
     assert (other.version, other.is_candidate) == ("1", False)
     assert other.scores is not None
     assert other.scores.metrics["slot_f1"].value == 0.5
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of a model that is loaded where it was logged
+def test_virtual_tokens_which_cannot_be_merged_are_registered_beside_the_base(
+    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    base = ModelRef(base=adapted.base, fingerprint="0")
+    get_peft_model(load_model(base), PrefixTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM")).save_pretrained(
+        tmp_path / "prefix"
+    )
+    model = ModelRef(base=adapted.base, adapter=str(tmp_path / "prefix"), fingerprint="8765432187654321")
+    conversations = [messages(ASKING.system, prompt) for prompt in PROMPTS]
+    tokenizer = load_tokenizer(model)
+    seen, _ = answer(load_model(model, merge=True), tokenizer, conversations, max_new_tokens=12)
+
+    made = add(model, run_id, scores_of(model, tmp_path, seen))
+    registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
+
+    assert mlflow.pyfunc.load_model(made.uri).predict(PROMPTS) == seen
+    champion = registry.champion("voice-assistant")
+    assert champion is not None
+    again, _ = answer(load_model(champion.model, merge=True), tokenizer, conversations, max_new_tokens=12)
+    assert again == seen
+    assert not {*seen} & {*outputs, *answer(load_model(base), tokenizer, conversations, max_new_tokens=12)[0]}

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from posttrain.artifacts import ModelRef
+from posttrain.errors import SpecError
+from posttrain.evaluation.engines import opened
 from posttrain.evaluation.generate import answer, context_length, token_ids
 from posttrain.evaluation.perplexity import surprise
 from posttrain.models.load import has_virtual_tokens, load_model, load_tokenizer, saved_in
@@ -102,6 +104,18 @@ def test_a_saved_product_stands_alone(trained: Any, base: ModelRef, tmp_path: Pa
     assert not torch.allclose(load_model(base)(ids).logits, model(ids).logits, atol=1e-3)
     room = job.num_virtual_tokens if has_virtual_tokens(again) else 0
     assert context_length(model) == 256 - room
+
+
+@pytest.mark.parametrize("trained", ["prompt"], indirect=True)
+def test_virtual_tokens_are_asked_by_transformers_alone(trained: Any, base: ModelRef) -> None:
+    _, _, result = trained
+    tokenizer = load_tokenizer(base)
+
+    assert opened("auto", result.model, tokenizer, 4).name == "transformers"
+    with pytest.raises(SpecError, match=r"found vllm, but .* has virtual tokens, which cannot be merged"):
+        opened("vllm", result.model, tokenizer, 4)
+    with pytest.raises(NotImplementedError):
+        load_model(result.model, merge=True).generate_batch([[5]])
 
 
 @pytest.mark.parametrize("trained", ["dora", "ia3"], indirect=True)
