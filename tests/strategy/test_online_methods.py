@@ -12,6 +12,7 @@ from posttrain.errors import SpecError
 from posttrain.evaluation.scores import Gain, Score, Scores
 from posttrain.models import estimate
 from posttrain.models.recipe import align_recipe, sft_recipe
+from posttrain.models.shape import shape_of
 from posttrain.report.flowchart import ASKED_AT, LEADS_TO
 from posttrain.spec import AlignSpec, PipelineSpec, load
 from posttrain.spec.sections.online import OnlineSpec
@@ -94,7 +95,7 @@ def test_its_stage_stands_in_the_estimate_where_pairs_and_dpo_stood(method: str)
     config = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 512}
     machine = estimate.Machine.cpu(2, 2**33)
     recipes = sft_recipe(spec.sft, 10**6, 1000), align_recipe(spec.align, "lora", 10**6, 600)
-    found = estimate.estimate(estimate.shape_of(config), machine, estimate.Load.of(spec, *recipes, 1000, 100, 80))
+    found = estimate.estimate(shape_of(config), machine, estimate.Load.of(spec, *recipes, 1000, 100, 80))
 
     assert [stage.stage for stage in found][5:] == [method, "evaluate aligned", "test"]
     assert found[5].seconds > 0
