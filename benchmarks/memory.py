@@ -4,8 +4,9 @@
 
 Random Llamas of the embedded model's family, of several widths, depths and vocabularies, are trained by the stage in
 its own process, as the pipeline does: in full and with adapters, in 32 and 16 bits, with several micro-batches, row
-lengths and accumulations, checkpoints and the saving of the product included. The peak is the kernel's own figure
-(VmHWM of the training process). The last line printed is one JSON object:
+lengths and accumulations, rows of unequal length, checkpoints and the saving of the product included. The peak is the
+kernel's own figure (VmHWM of the training process), the estimate the one that the stage reports beside it. The last
+line printed is one JSON object:
 
 - `largest_error`: |estimated / measured − 1| of the whole process, the largest of all cases
 - `largest_error_above`: the same of what lies above an idle process, for the cases where that is the larger part
@@ -30,11 +31,11 @@ sys.path.insert(0, str(PROJECT))
 
 from posttrain.artifacts import DatasetRef, ModelRef, file_digest  # noqa: E402
 from posttrain.models.estimate import PROCESS_BYTES  # noqa: E402
-from posttrain.models.memory import Numbers, Way, training_memory  # noqa: E402
 from posttrain.models.recipe import Method  # noqa: E402
 from posttrain.models.shape import shape_of  # noqa: E402
+from posttrain.training.result import TrainResult  # noqa: E402
 
-UPDATES = 3
+UPDATES = 6
 
 
 @dataclass(frozen=True)
@@ -112,29 +113,15 @@ def main() -> None:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Train the case in a process of its own, and estimate it from the rows' lengths."""
+    """Train the case in a process of its own; the stage itself says what it took and what it should have taken."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = make_model(case, folder / "base")
-        rows, count = make_rows(case, folder / "rows.parquet")
-        measured = train(case, base, rows, folder / "stage")
-        longest, scored = lengths(base, rows)
-    shape = shape_of(case.config)
-    numbers = Numbers.of("cpu", case.method, case.bf16, max(512, longest), shape.parameters)
-    estimated = PROCESS_BYTES + training_memory(
-        shape,
-        Way(case.method, 64, case.targets),
-        case.micro,
-        longest,
-        numbers,
-        scored=scored,
-        accumulates=case.accumulation > 1,
-    )
+        result = train(case, base, make_rows(case, folder / "rows.parquet"), folder / "stage")
+    measured, estimated = result.peak_memory_bytes, result.expected_memory_bytes
     return {
         "case": case.name,
-        "parameters": shape.parameters,
-        "rows": count,
-        "tokens_a_row": longest,
+        "parameters": shape_of(case.config).parameters,
         "measured": measured,
         "estimated": estimated,
         "error": round(estimated / measured - 1, 4),
@@ -157,25 +144,24 @@ def make_model(case: Case, folder: Path) -> ModelRef:
     return ModelRef(base=str(folder), fingerprint=file_digest(folder / "model.safetensors"))
 
 
-def make_rows(case: Case, path: Path) -> tuple[DatasetRef, int]:
-    """As many rows as `UPDATES` take, all of one length."""
+def make_rows(case: Case, path: Path) -> DatasetRef:
+    """As many rows as `UPDATES` take, from 0.4 to 1 times as long as the longest."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    half = " ".join(["go"] * (case.words // 2))
-    count = UPDATES * case.micro * case.accumulation
-    rows = [
-        {"id": f"r{n}", "source": f"made:{n}", "system": "", "prompt": half, "completion": half} for n in range(count)
-    ]
+    rows = []
+    for number in range(UPDATES * case.micro * case.accumulation):
+        share = 1 - 0.6 * (number * 0.618 % 1)  # the golden ratio spreads evenly
+        half = " ".join(["go"] * round(share * case.words / 2))
+        rows.append({"id": f"r{number}", "source": f"made:{number}", "system": "", "prompt": half, "completion": half})
     parquet.write_table(pa.Table.from_pylist(rows), path)
-    return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=count), count
+    return DatasetRef(uri=str(path), fingerprint=file_digest(path), rows=len(rows))
 
 
-def train(case: Case, base: ModelRef, rows: DatasetRef, folder: Path) -> int:
-    """Peak bytes of the training process."""
+def train(case: Case, base: ModelRef, rows: DatasetRef, folder: Path) -> TrainResult:
+    """The case as the pipeline trains it, in its own process."""
     from posttrain.process import launch
     from posttrain.training import sft
-    from posttrain.training.result import TrainResult
 
     folder.mkdir()
     batch = case.micro * case.accumulation
@@ -197,17 +183,7 @@ def train(case: Case, base: ModelRef, rows: DatasetRef, folder: Path) -> int:
         threads=len(os.sched_getaffinity(0)),
     )
     env = {"PYTHONPATH": f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return launch(sft.MODULE, job, folder, TrainResult, env=env).peak_memory_bytes
-
-
-def lengths(base: ModelRef, rows: DatasetRef) -> tuple[int, float]:
-    """Tokens of the longest row, and the share of all tokens that the loss reads."""
-    from posttrain.models.load import load_tokenizer
-    from posttrain.training import sft
-
-    tokens, counts, _ = sft.dataset(rows, load_tokenizer(base), 100_000, None)
-    scored = sum(sum(mask) for mask in tokens["completion_mask"])
-    return max(counts), scored / sum(counts)
+    return launch(sft.MODULE, job, folder, TrainResult, env=env)
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from posttrain.artifacts import Frozen
 from posttrain.errors import SpecError
 from posttrain.models import memory
 from posttrain.models.memory import Numbers, Way
-from posttrain.models.recipe import Setting
+from posttrain.models.recipe import Setting, Value
 from posttrain.models.shape import Shape
 
 Distribution = Literal["none", "ddp", "fsdp2", "deepspeed"]
@@ -104,9 +104,9 @@ class HardwarePlan(Frozen):
     settings: tuple[Setting, ...]
     warning: str = ""
 
-    def __getitem__(self, name: str) -> object:
+    def __getitem__(self, name: str) -> Value:
         """The value of a setting; `KeyError` when there is none of that name."""
-        return next(setting.value for setting in self.settings if setting.name == name)
+        return {setting.name: setting.value for setting in self.settings}[name]
 
 
 def plan(shape: Shape, devices: Devices, work: Work) -> HardwarePlan:
@@ -309,7 +309,9 @@ def _setting(name: str, value: str | int, reason: str, source: str = "this proje
 
 
 def _devices_setting(devices: Devices) -> Setting:
-    return _setting("devices", str(devices), f"{gigabytes(devices.usable)} of each may be planned with")
+    return _setting(
+        "devices", str(devices), f"{gigabytes(devices.usable)} of each may be planned with", "given or found"
+    )
 
 
 def _length_setting(

@@ -98,17 +98,23 @@ class Recipe(Frozen):
 
 
 def sft_recipe(
-    spec: SFTSpec, parameters: int, rows: int, largest_micro_batch: int | None = None, processes: int = 1
+    spec: SFTSpec,
+    parameters: int,
+    rows: int,
+    largest_micro_batch: int | None = None,
+    processes: int = 1,
+    tokens_a_row: float | None = None,
 ) -> Recipe:
     """The values of an SFT of a model with `parameters` on `rows`; what the spec fills in wins, and is judged.
 
     `largest_micro_batch` is how many rows a device holds (`posttrain.models.memory`); None: all of its part of a
     batch. `processes` share every batch in equal parts, so a batch that is the recipe's becomes a multiple of them.
+    `tokens_a_row`, where it is known, says how many tokens an update reads.
     """
     rate = _choose("learning_rate", spec.learning_rate, *_rate(spec.method, parameters), warn=_rate_warning)
     epochs = _choose("num_train_epochs", spec.num_train_epochs, *_epochs(rows), warn=_epochs_warning)
     warmup = _choose("warmup_ratio", spec.warmup_ratio, *_warmup(float(rate.value)), warn=_warmup_warning)
-    batch = _choose("batch_size", spec.batch_size, *_batch(rows, processes))
+    batch = _choose("batch_size", spec.batch_size, *_batch(rows, processes, tokens_a_row))
     micro = _micro_batch(spec.micro_batch_size, int(batch.value), largest_micro_batch, processes)
     adapters = _adapters(spec) if spec.method in LOW_RANK else ()
     return Recipe(settings=(rate, epochs, warmup, batch, *micro, *adapters))
@@ -298,10 +304,11 @@ def _warmup(rate: float) -> tuple[float, str, str]:
     )
 
 
-def _batch(rows: int, processes: int = 1) -> tuple[int, str, str]:
+def _batch(rows: int, processes: int = 1, tokens_a_row: float | None = None) -> tuple[int, str, str]:
     size = next((size for below, size in SFT_BATCHES if rows < below), 128)
     shared = math.ceil(size / processes) * processes
-    more = f", {size} made a multiple of {processes} processes" if shared != size else ""
+    more = f" of about {human(shared * tokens_a_row)} tokens" if tokens_a_row else ""
+    more += f", {size} made a multiple of {processes} processes" if shared != size else ""
     return shared, "this project", f"{rows:,} rows give {math.ceil(rows / shared):,} updates an epoch{more}"
 
 

@@ -71,12 +71,22 @@ def reward_model_method(spec: RewardModelSpec, sft: SFTSpec) -> Method:
 
 
 def recommend_sft(
-    spec: SFTSpec, base: ModelRef, rows: int, resources: ResourcesSpec | None = None, devices: Devices | None = None
+    spec: SFTSpec,
+    base: ModelRef,
+    rows: int,
+    resources: ResourcesSpec | None = None,
+    devices: Devices | None = None,
+    tokens_a_row: float | None = None,
 ) -> Recommended:
     """SFT's values with their sources and reasons; `devices` in place of those of the spec or the machine."""
     planned = plan_sft(spec, base, rows, resources, devices)
     return sft_recipe(
-        spec, shape_of(base).parameters, rows, max(1, planned.largest_micro_batch), processes=planned.processes
+        spec,
+        shape_of(base).parameters,
+        rows,
+        max(1, planned.largest_micro_batch),
+        processes=planned.processes,
+        tokens_a_row=tokens_a_row,
     )
 
 

@@ -156,6 +156,12 @@ def test_a_small_beta_is_dangerous_only_where_it_holds_to_a_reference() -> None:
     assert not align_recipe(low.model_copy(update={"method": "orpo"}), "full", 7_000_000_000, 500).warnings
 
 
+def test_the_tokens_of_an_update_are_told_where_they_are_known() -> None:
+    batch = sft_recipe(SFTSpec(), 10**9, 10_000, tokens_a_row=250).settings[3]
+    assert batch.value == 32
+    assert batch.reason == "10,000 rows give 313 updates an epoch of about 8k tokens"
+
+
 def test_processes_share_a_batch_in_equal_parts() -> None:
     recipe = sft_recipe(SFTSpec(), 10**9, 10_000, largest_micro_batch=5, processes=3)
     # 32 rows become 33, so 11 each, whose only divisor up to 5 is 1.
