@@ -189,7 +189,7 @@ def test_demands_on_a_copy_are_those_of_the_release_against_the_model_itself(pro
     text = SPEC.replace(
         "    - {metric: field_f1, above: champion, significant: true}\n",
         "    - {metric: field_f1, at_least: 0.8, above: champion, significant: true}\n"
-        "    - {metric: valid_json, not_worse_than: baseline, margin: 0.1, relative: true}\n",
+        "    - {metric: valid_json, not_worse_than: champion, margin: 0.1, relative: true}\n",
     )
     (project / "more.yaml").write_text(text)
     asked = demands(load(project / "more.yaml", project).spec, scored(project, "x", [1]))
