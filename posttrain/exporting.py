@@ -18,6 +18,7 @@ from posttrain.errors import ModelError, WorkspaceError
 from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.models import export
+from posttrain.models.load import saved_in
 from posttrain.registry.exported import Weights
 from posttrain.spec.sections.gates import MARGIN, Gate
 
@@ -114,6 +115,8 @@ def demands(spec: PipelineSpec, measured: Scores) -> list[Gate]:
 
 def _write(weights: Weights, partial: Path, format: export.Format) -> None:
     merged = Path(weights.model.base)
+    if format != "merged" and weights.model.adapter is not None:
+        raise ModelError(f"{weights.shown}: has virtual tokens, which {format} has no place for; export it merged")
     if format == "gguf":
         export.save_gguf(merged, partial / GGUF)
     elif format == "merged":
@@ -131,7 +134,7 @@ def _judged(
     if spec is None or measure is None or format == "gguf":
         return {}
     before = measure(weights.model)
-    after = measure(ModelRef(base=str(partial), fingerprint=f"{format}-{export.weights_digest(partial)}"))
+    after = measure(saved_in(partial, f"{format}-{export.weights_digest(partial)}"))
     measured = spec.evaluate
     verdict = gates.judge(
         "release",

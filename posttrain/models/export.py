@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from posttrain.artifacts import ModelRef, digest, file_digest
 from posttrain.errors import ModelError
-from posttrain.models.load import load_model, load_tokenizer, quiet
+from posttrain.models.load import load_model, load_tokenizer, quiet, saved_in
 from posttrain.models.template import agree
 
 Format = Literal["merged", "int8", "int4", "gguf"]
@@ -50,7 +50,8 @@ class Likeness:
 def save_merged(model: ModelRef, folder: Path) -> Likeness:
     """Write the model with its adapter merged, as safetensors, with its tokenizer; the copy is loaded and compared.
 
-    Full precision, as it was evaluated. Raises: `ModelError` as `check_merged` does, and as loading does.
+    Virtual tokens cannot be merged and lie in a folder inside. In full precision, as it was evaluated.
+    Raises: `ModelError` as `check_merged` does, and as loading does.
     """
     tokenizer = load_tokenizer(model)
     merged = load_model(model, device="cpu", merge=True)
@@ -70,7 +71,7 @@ def check_merged(model: ModelRef, folder: Path) -> Likeness:
     loaded, ids = load_model(model, device="cpu"), _ids(load_tokenizer(model))
     wanted, without = _wanted(loaded, ids)
     del loaded
-    copied = ModelRef(base=str(folder), fingerprint="", trust_remote_code=model.trust_remote_code)
+    copied = saved_in(folder, "").model_copy(update={"trust_remote_code": model.trust_remote_code})
     found = _logits(load_model(copied, device="cpu", merge=True), ids)
     error, effect = _distance(found, wanted), None if without is None else _distance(without, wanted)
     if effect is not None and effect <= NOISE:
@@ -91,7 +92,8 @@ def check_merged(model: ModelRef, folder: Path) -> Likeness:
 
 def weights_digest(folder: Path) -> str:
     """What a folder's weights are, whatever lies beside them."""
-    return digest({file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))})
+    files = sorted(folder.rglob("*.safetensors"))
+    return digest({str(file.relative_to(folder)): file_digest(file) for file in files})
 
 
 def _ids(tokenizer: Any) -> list[list[int]]:

@@ -36,6 +36,7 @@ def weights_of(wanted: str) -> Weights:
     Raises: `ModelError` when there is no such version, and when its weights are not those.
     """
     from posttrain.models.export import check_merged, weights_digest
+    from posttrain.models.load import saved_in
 
     name, _, which = wanted.partition("@")
     name = find.name_or_only(name or None)
@@ -57,7 +58,7 @@ def weights_of(wanted: str) -> Weights:
     return Weights(
         name=name,
         version=str(found.version),
-        model=ModelRef(base=str(folder), fingerprint=tags.get("posttrain.fingerprint", "unknown")),
+        model=saved_in(folder, tags.get("posttrain.fingerprint", "unknown")),
         run_id=str(found.run_id),
         checked=tuple(checked),
     )

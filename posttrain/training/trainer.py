@@ -183,6 +183,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
         return model, tokenizer, base
     spread = job.distribution in SPREAD  # no device is to hold it whole
     model = load_model(ref, dtype=half, device="cpu" if spread else None, merge=True)
+    agree(model, tokenizer)
     if is_adapter(job.method) and job.model.adapter is not None:
         merged = Path(job.partial) / "base"
         if ranks.is_first():
@@ -194,9 +195,9 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, str]:
             del model
             plain = ref.model_copy(update={"base": str(merged), "adapter": None})
             model = load_model(plain, dtype=torch.bfloat16, four_bit=True)
+            agree(model, tokenizer)
     if job.max_length <= SHORT and not torch.cuda.is_available():
         model.set_attn_implementation("eager")
-    agree(model, tokenizer)
     return model, tokenizer, base
 
 

@@ -95,6 +95,27 @@ def test_an_adapter_that_changes_nothing_is_refused(adapted: ModelRef, tmp_path:
         save_merged(idle, tmp_path / "model")
 
 
+@pytest.mark.filterwarnings("ignore:.*past_key_values.*", "ignore::FutureWarning")
+def test_virtual_tokens_go_with_their_base_and_are_missed_when_they_do_not(adapted: ModelRef, tmp_path: Path) -> None:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    base = load_model(ModelRef(base=adapted.base, fingerprint=""), device="cpu")
+    prefixed = get_peft_model(base, PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
+    with torch.no_grad():
+        for weight in prefixed.parameters():
+            if weight.requires_grad:
+                weight.normal_(std=0.5)
+    prefixed.save_pretrained(tmp_path / "adapter")
+    model = ModelRef(base=adapted.base, adapter=str(tmp_path / "adapter"), fingerprint="p")
+    likeness = save_merged(model, tmp_path / "model")
+    assert likeness.effect is not None
+    assert likeness.error < 1e-5 < 0.01 < likeness.effect
+    whole = export.weights_digest(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model/adapter")
+    assert export.weights_digest(tmp_path / "model") != whole
+    assert "the adapter was dropped" in refusal(model, tmp_path / "model")
+
+
 def test_a_model_without_an_adapter_is_itself(adapted: ModelRef, tmp_path: Path) -> None:
     likeness = save_merged(ModelRef(base=adapted.base, fingerprint="b"), tmp_path / "model")
     assert (likeness.error, likeness.effect) == (0.0, None)

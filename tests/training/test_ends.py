@@ -78,12 +78,12 @@ def test_pairs_count_every_end_though_it_pads(padding_ends: Any) -> None:
     assert ((ids == 1) & counted).sum(dim=1).tolist() == [1, 1, 1, 1], "an end for each chosen and rejected answer"
 
 
-def test_a_base_whose_template_ends_otherwise_is_taught_and_saved_with_that_end(
-    base: ModelRef, data: Any, recipe: Any, tmp_path: Path
-) -> None:
+@pytest.fixture
+def chatml(base: ModelRef, tmp_path: Path) -> tuple[ModelRef, int]:
+    """The tiny model with a ChatML template beside its own `<|end|>`, and the token that ends ChatML's answers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = tmp_path / "base"
+    folder = tmp_path / "chatml"
     shutil.copytree(base.base, folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens(
@@ -95,21 +95,39 @@ def test_a_base_whose_template_ends_otherwise_is_taught_and_saved_with_that_end(
     model.resize_token_embeddings(len(tokenizer))
     model.save_pretrained(folder)
     ref = ModelRef(base=str(folder), fingerprint=file_digest(folder / "model.safetensors"))
-    end = len(tokenizer) - 1
+    return ref, len(tokenizer) - 1
 
-    result = sft.run(job(ref, data(8), "full", recipe, tmp_path))
+
+def ends(folder: Path) -> Any:
+    """What a saved generation configuration ends texts with."""
+    return json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+
+
+def test_a_base_whose_template_ends_otherwise_is_taught_and_saved_with_that_end(
+    chatml: tuple[ModelRef, int], data: Any, recipe: Any, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    model, end = chatml
+    result = sft.run(job(model, data(8), "full", recipe, tmp_path))
 
     (note,) = result.notes
     assert "ends an answer with <|im_end|>, the tokenizer a text with <|end|>" in note
     product = Path(result.model.base)
-    told = {name: json.loads((product / name).read_text()) for name in ("generation_config.json", "config.json")}
-    assert told["generation_config.json"]["eos_token_id"] == [end, 1]
-    assert told["config.json"]["eos_token_id"] == end
+    assert ends(product) == [end, 1]
+    assert json.loads((product / "config.json").read_text())["eos_token_id"] == end
     assert AutoTokenizer.from_pretrained(product).eos_token_id == end
 
 
-def test_an_adapter_tells_where_its_texts_end(base: ModelRef, data: Any, recipe: Any, tmp_path: Path) -> None:
-    result = sft.run(job(base, data(8), "lora", recipe, tmp_path))
-    adapter = Path(str(result.model.adapter))
-    assert json.loads((adapter / "generation_config.json").read_text())["eos_token_id"] == 1
-    assert result.notes == ()
+def test_an_adapter_and_what_it_is_merged_into_tell_where_texts_end(
+    chatml: tuple[ModelRef, int], data: Any, recipe: Any, tmp_path: Path
+) -> None:
+    from posttrain.training import trainer
+
+    model, end = chatml
+    tuned = sft.run(job(model, data(8), "lora", recipe, tmp_path)).model
+    assert ends(Path(str(tuned.adapter))) == [end, 1]
+    again = tmp_path / "again"
+    again.mkdir()
+    trainer.load_policy(job(tuned, data(8), "lora", recipe, again))
+    assert ends(again / "base") == [end, 1], "the merged base, on which the next adapter stands"
