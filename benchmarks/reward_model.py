@@ -1,6 +1,6 @@
 """Does a reward model learn what people prefer, or only what is long?
 
-    python benchmarks/reward_model.py --data FOLDER [--quick] [--base tiny] [--epochs 1] [--max-length 512]
+    python benchmarks/reward_model.py --data FOLDER [--quick] [--sets NAME ...] [--base tiny] [--epochs 1]
 
 FOLDER holds `alpaca_eval/preferences.jsonl.gz` (prompt, output_1, output_2, preference 1 to 2; CC-BY-NC) and
 `hh_rlhf_harmless/pairs.jsonl.gz` (chosen, rejected; MIT), neither of which ships. The reward model stage is run as a
@@ -54,6 +54,9 @@ def harmless(folder: Path) -> Iterator[dict[str, str]]:
         asked, _, rejected = row["rejected"].rpartition(TURN)
         if prompt == asked and chosen.strip() != rejected.strip():
             yield _pair(f"{HARMLESS}:{number}", prompt.strip(), chosen.strip(), rejected.strip())
+
+
+READERS = {ALPACA: alpaca, HARMLESS: harmless}
 
 
 def _pair(name: str, prompt: str, chosen: str, rejected: str) -> dict[str, str]:
@@ -159,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the two data sets")
     parser.add_argument("--quick", action="store_true", help="alpaca_eval's pairs of up to 192 tokens")
+    parser.add_argument("--sets", nargs="*", choices=READERS, default=list(READERS), help="which of the two")
     parser.add_argument("--base", default="tiny", help="a model folder")
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--max-length", type=int, default=512, help="tokens of prompt and answer")
@@ -171,7 +175,8 @@ def main() -> None:
 
     base = resolve(BaseSpec(model=given.base))
     length = min(given.max_length, 192) if given.quick else given.max_length
-    every = [*alpaca(given.data), *(() if given.quick else harmless(given.data))]
+    sets = [ALPACA] if given.quick else given.sets
+    every = [pair for name in sets for pair in READERS[name](given.data)]
     pairs = fitting(every, base, length)
     spec = RewardModelSpec(
         method="full",
