@@ -279,3 +279,38 @@ def test_the_word_of_a_guard_crosses_the_process(
         sft.train(
             policy, data(40), None, SFTSpec(method="full"), recipe, Workspace(tmp_path), guards=GuardsSpec(roll_backs=0)
         )
+
+
+def test_grpo_is_watched_with_what_it_samples_and_a_second_reward_model(
+    policy: ModelRef, data: Any, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(policy.base)
+    tokenizer.save_pretrained(tmp_path / "second")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, num_labels=1, pad_token_id=0,
+    )  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "second")
+    spec = AlignSpec(
+        method="grpo", samples=4, learning_rate=1e-4,
+        online=OnlineSpec(total_episodes=48, rollout_batch_size=16, mini_batch_size=16),
+    )  # fmt: skip
+    recipe = Recipe(learning_rate=1e-4, num_train_epochs=1, batch_size=16, micro_batch_size=16)
+    job = online.resolve(
+        policy, data(20), TaskSpec(kind="intent_slots"), spec, SFTSpec(method="full"), recipe, max_new_tokens=16,
+        validation=data(40),
+    )  # fmt: skip
+    guards = GuardsSpec(hacking=HackingSpec(every=2, prompts=8))
+    second = online.second_of(GuardsSpec(hacking=HackingSpec(reward_model=str(tmp_path / "second"))))
+
+    result = online.run(here(job, tmp_path).model_copy(update={"guards": guards, "second": second}))
+
+    seen = [json.loads(line) for line in (tmp_path / "guards/observations.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in seen] == [0, 1, 2, 3]
+    assert [len(one["independent"]) for one in seen] == [len(one["proxy"]) for one in seen] == [8, 0, 8, 0]
+    assert all({"kl", "entropy", "distinct_2", "openings", "reward"} <= one["metrics"].keys() for one in seen[1:])
+    assert result.guards == ()
