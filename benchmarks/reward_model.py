@@ -152,9 +152,15 @@ def figures(done: Any, scores: list[dict[str, Any]], pairs: int) -> dict[str, An
 def table(found: dict[str, Any]) -> str:
     """The figures as lines, with what they mean."""
     lines = [f"{name:<30}{value}" for name, value in found.items()]
-    sure = (found["accuracy_length_matched_low"] or 0) > 0.5
-    lesson = "more than length: surely right" if sure else "length, as far as can be told: not surely right"
-    return "\n".join([*lines, "", f"It goes by {lesson} where lengths are alike."])
+    return "\n".join([*lines, "", _lesson(found)])
+
+
+def _lesson(found: dict[str, Any]) -> str:
+    if not found["passed"]:
+        return "It is not surely better than a coin: refused."
+    if (found["accuracy_length_matched_low"] or 0) > 0.5:
+        return "It goes by more than length: it is surely right where lengths are alike."
+    return "It goes by length, as far as can be told: it is not surely right where lengths are alike."
 
 
 def main() -> None:
