@@ -15,6 +15,7 @@ from posttrain.models.memory import (
     bucket_bytes,
     fixed_bytes,
     kept_bytes,
+    kernel_bytes,
     largest_micro_batch,
     training_memory,
 )
@@ -97,6 +98,17 @@ def test_on_a_cpu_the_heap_holds_more_than_is_kept() -> None:
     assert ours == pytest.approx(1.6 * plain)
     halves = kept_bytes(shape, FULL, 128, Numbers.of("cpu", "full", True, 512, 4))
     assert plain < halves < ours
+
+
+def test_in_16_bits_a_cpu_keeps_kernels_for_the_widths_it_has_met() -> None:
+    shape = shape_of(TINY)
+    halves, plain = (Numbers.of("cpu", "full", on, 512, 4) for on in (True, False))
+    assert kernel_bytes(plain) == kernel_bytes(Numbers.of("gpu", "full", True, 512, 4)) == 0
+    assert kernel_bytes(halves, 15) == kernel_bytes(halves) / 2 == kernel_bytes(halves, 1000) / 2
+    cast = 2 * shape.parameters - 2 * (9 * 256)  # all but the norms, once more in 16 bits
+    assert fixed_bytes(shape, FULL, halves) == pytest.approx(
+        16 * shape.parameters + cast + kernel_bytes(halves), rel=1e-3
+    )
 
 
 def test_recomputing_keeps_a_fraction() -> None:
