@@ -111,7 +111,7 @@ class Resumable:
         me: Any = self
         began = time.monotonic()
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-        sound = self.guards.sound_step if self.guards else None
+        sound = self.guards.before_checkpoint() if self.guards else None
         checkpoint.seal(Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}", sound)
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
