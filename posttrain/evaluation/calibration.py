@@ -50,8 +50,8 @@ class Refit(Frozen):
     loss_after: float
 
 
-def probabilities(margins: Floats, temperature: float = 1.0, offset: float = 0.0) -> Floats:
-    """p(first better) of each margin, first minus second."""
+def probabilities(margins: Floats | float, temperature: float = 1.0, offset: float = 0.0) -> Floats:
+    """p(first better) of each margin, first minus second; of the margins' shape."""
     from scipy.special import expit
 
     return np.asarray(expit(margins / temperature + offset), dtype=np.float64)

@@ -11,7 +11,6 @@ refused reward model is published with its verdict, and never asked.
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -21,40 +20,38 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from posttrain.artifacts import DatasetRef, Done, ModelRef, Stage, Workspace, digest, file_digest, run_stage
-from posttrain.errors import DataError, ModelError
+from posttrain.errors import ModelError
 from posttrain.evaluation.calibration import Calibration
 from posttrain.evaluation.pairwise import BiasReport
 from posttrain.evaluation.scores import Score
-from posttrain.gates import Check, Outcome, Verdict
+from posttrain.gates import Verdict
 from posttrain.process import launch, serve
 from posttrain.progress import Progress, silent
 from posttrain.training import job as jobs
+from posttrain.training.held_out import Row, asked, judge, scored, split, write_scores
 from posttrain.training.job import Recipe, TrainingJob, guarded, micro_batch, shared
 from posttrain.training.result import TrainResult
 from posttrain.training.rewards.preference import RewardModel
 from posttrain.training.supervise import LIBRARIES, clear, supervise
 
 if TYPE_CHECKING:
-    from posttrain.evaluation.pairwise import Pairs
     from posttrain.spec import GuardsSpec, RewardModelSpec, SFTSpec
 
 MODULE = "posttrain.training.reward_model"
 CODE = (
     *jobs.CODE,
     MODULE,
+    "posttrain.training.held_out",
     "posttrain.models.classifier",
     "posttrain.evaluation.calibration",
     "posttrain.evaluation.pairwise",
     "posttrain.data.steps.scoring",
     "posttrain.data.text.language",
 )
-GATE = "reward_model"
-SCALE_PAIRS = 1000
-"""Training pairs whose scores give the scale; more would not move it."""
-SWAPPED_PAIRS = 200
+SCALE_PAIRS = 128
+"""Training pairs, at most, whose scores give the scale: the mean is then within an eighth of a standard deviation."""
+SWAPPED_PAIRS = 50
 """Held-out pairs that are asked about again in the other order, to show that it makes no difference."""
-
-Row = dict[str, Any]
 
 
 class RewardModelJob(TrainingJob):
@@ -126,7 +123,7 @@ def check_size(model: ModelRef, policy: ModelRef, allow_larger: bool) -> str:
 
 
 def resolve(policy: ModelRef, pairs: DatasetRef, spec: RewardModelSpec, sft: SFTSpec, recipe: Recipe) -> RewardModelJob:
-    """The job that the spec asks for; adapters as in SFT; folders still empty. Raises: `ModelError`: no such model."""
+    """The job that the spec asks for; adapters as in SFT, folders still empty. Raises: `ModelError`: no such model."""
     from posttrain.training.recipes import reward_model_method
 
     batch = spec.batch_size or recipe.batch_size
@@ -192,32 +189,6 @@ def run(job: RewardModelJob, progress: Progress = silent) -> RewardModelResult:
     return measure(job, trained, trained_on, held_out, progress)
 
 
-def split(rows: Sequence[Row], share: float, seed: int, where: str) -> tuple[list[Row], list[Row]]:
-    """(pairs to train on, pairs held out): all pairs of a prompt go to one side, whatever the order of the rows.
-
-    Prompts that differ in case, spacing and punctuation only are one. Raises: `DataError` with fewer than two prompts.
-    """
-    keys = [prompt_key(row) for row in rows]
-    known = sorted(set(keys), key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
-    if len(known) < 2:
-        raise DataError(
-            f"{where}: found pairs of {len(known)} prompts, expected at least 2, one to train on and one to hold out; "
-            "give more pairs in data.preference"
-        )
-    kept = set(known[: min(len(known) - 1, max(1, math.ceil(share * len(known))))])
-    sides: tuple[list[Row], list[Row]] = [], []
-    for row, key in zip(rows, keys, strict=True):
-        sides[key in kept].append(row)
-    return sides
-
-
-def prompt_key(row: Row) -> str:
-    """What tells prompts apart: the words of instruction and prompt."""
-    from posttrain.data.text.words import key
-
-    return f"{key(row.get('system') or '')}\n{key(row['prompt'])}"
-
-
 def fit(job: RewardModelJob, rows: Sequence[Row], progress: Progress) -> TrainResult:
     """Train on the pairs; the product is a whole classifier, adapters merged."""
     from datasets import Dataset
@@ -270,11 +241,6 @@ def tokens(rows: Sequence[Row], side: str, tokenizer: Any) -> list[list[int]]:
     return [conversation(tokenizer, asked(row, side)) for row in rows]
 
 
-def asked(row: Row, side: str) -> tuple[str, str, str]:
-    """System message, prompt and the answer of a side, `chosen` or `rejected`."""
-    return str(row.get("system") or ""), str(row["prompt"]), str(row[side])
-
-
 def adapter_config(job: RewardModelJob, model: Any) -> Any:
     """SFT's adapter, and the new head trained whole; None for full fine-tuning."""
     from posttrain.training import trainer
@@ -325,65 +291,9 @@ def measure(
         bias=pairwise.bias_of(pairs, swapped.margins),
         mean=mean,
         std=std,
-        scores=write_scores(held_out, pairs, job),
+        scores=write_scores(held_out, pairs, Path(job.partial), Path(job.final)),
         verdict=judge(accuracy, job.min_accuracy, len(held_out), len(set(pairs.prompts))),
     )
-
-
-def scored(folder: Path, rows: Sequence[Row], max_length: int, swap: bool = False) -> Pairs:
-    """The pairs with the model's scores; `swap`: the rejected answers are asked about first."""
-    import numpy as np
-
-    from posttrain.data.steps.scoring import rewards
-    from posttrain.evaluation.pairwise import Pairs
-
-    sides = ("rejected", "chosen") if swap else ("chosen", "rejected")
-    given = [asked(row, side) for row in rows for side in sides]
-    found = rewards(folder, given, max_length)[:, 0].astype(np.float64).reshape(-1, 2)
-    scores = dict(zip(sides, found.T, strict=True))
-    return Pairs(
-        prompts=[prompt_key(row) for row in rows],
-        chosen=[row["chosen"] for row in rows],
-        rejected=[row["rejected"] for row in rows],
-        chosen_scores=scores["chosen"],
-        rejected_scores=scores["rejected"],
-    )
-
-
-def write_scores(rows: Sequence[Row], pairs: Pairs, job: RewardModelJob) -> DatasetRef:
-    """`held_out.parquet`: id, system, prompt, chosen, rejected, chosen_score, rejected_score."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text = {
-        name: [str(row.get(name) or "") for row in rows] for name in ("id", "system", "prompt", "chosen", "rejected")
-    }
-    table = pa.table({**text, "chosen_score": pairs.chosen_scores, "rejected_score": pairs.rejected_scores})
-    path = Path(job.partial) / "held_out.parquet"
-    pq.write_table(table, path)
-    return DatasetRef(uri=str(Path(job.final) / path.name), fingerprint=file_digest(path), rows=len(rows))
-
-
-def judge(accuracy: Score, least: float, pairs: int, prompts: int) -> Verdict:
-    """May the reward model be asked? Only when the whole interval of its accuracy lies above `least`."""
-    outcome: Outcome = "passed" if accuracy.low > least else "too_few_rows" if accuracy.value > least else "refused"
-    words = {
-        "passed": f"is surely above {least:g}",
-        "too_few_rows": f"is not surely above {least:g}: too few pairs to tell, or too little learned",
-        "refused": f"is not above {least:g}",
-    }
-    reason = f"accuracy {accuracy} on {pairs:,} held-out pairs of {prompts:,} prompts {words[outcome]}"
-    check = Check(
-        metric="pairwise_accuracy",
-        value=accuracy.value,
-        low=accuracy.low,
-        high=accuracy.high,
-        requirement=f"lower end > {least:g}",
-        outcome=outcome,
-        reason=reason,
-    )
-    verb = {"passed": "passed", "too_few_rows": "too few rows to tell", "refused": "refused"}[outcome]
-    return Verdict(name=GATE, checks=(check,), summary=f"{verb}: {reason}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,13 @@ from posttrain.errors import DataError, ModelError, StageCrashed
 from posttrain.evaluation.judge import Comparison
 from posttrain.evaluation.judge_reward import prefers
 from posttrain.evaluation.scores import Score
+from posttrain.models.recipe import full_rate, lora_rate
 from posttrain.spec import RewardModelSpec, RewardTerm, SFTSpec
-from posttrain.training import reward_model
+from posttrain.training import recipes, reward_model
+from posttrain.training.held_out import judge, split
 from posttrain.training.job import Recipe
-from posttrain.training.reward_model import RewardModelResult, check_size, judge, split
+from posttrain.training.recalibrate import ReviewedPair, recalibrate
+from posttrain.training.reward_model import RewardModelResult, check_size
 from posttrain.training.rewards import functions
 from posttrain.training.rows import read
 
@@ -189,3 +192,35 @@ def test_it_must_not_be_larger_than_the_policy(base: ModelRef, tmp_path: Path) -
     with pytest.raises(ModelError, match=r"more than the policy's .*allow_larger: true"):
         check_size(larger, base, allow_larger=False)
     assert "(S3)" in check_size(larger, base, allow_larger=True)
+
+
+def test_review_says_when_it_may_no_longer_be_asked(trained: RewardModelResult) -> None:
+    """People agree with it on the pairs that it knows the kind of, until they say the opposite of each."""
+    known = trained.reward_model
+    pairs = [
+        ReviewedPair(prompt=row["prompt"], first=row["chosen"], second=row["rejected"], better="first")
+        for row in read(trained.scores)
+    ]
+
+    agreed = recalibrate(known, pairs)
+    contrary = recalibrate(known, [pair.model_copy(update={"better": "second"}) for pair in pairs])
+
+    assert (agreed.accuracy.value, agreed.reward_model.passed) == (1, True)
+    assert agreed.refit.loss_after <= agreed.refit.loss_before
+    assert (contrary.accuracy.value, contrary.reward_model.passed) == (0, False)
+    assert contrary.refit.offset < 0, "it overrates the first answers"
+    assert known.probability(1, 0) > 0.5 > contrary.reward_model.probability(1, 0)
+    with pytest.raises(ModelError, match="refused by its gate"):
+        functions([RewardTerm(name="preference", weight=1)], "text", contrary.reward_model)
+    with pytest.raises(DataError, match="found none"):
+        recalibrate(known, [])
+
+
+def test_what_the_spec_leaves_open_is_as_in_sft(base: ModelRef) -> None:
+    few = recipes.for_reward_model(RewardModelSpec(), SFTSpec(method="full"), base, 500)
+    many = recipes.for_reward_model(RewardModelSpec(), SFTSpec(method="lora"), base, 5_000)
+
+    assert (few.learning_rate, few.num_train_epochs, few.batch_size) == (full_rate(1), 1, 16)
+    assert (many.learning_rate, many.batch_size) == (lora_rate(1), 32)
+    given = RewardModelSpec(method="full", learning_rate=1e-5)
+    assert recipes.for_reward_model(given, SFTSpec(method="lora"), base, 500).learning_rate == 1e-5

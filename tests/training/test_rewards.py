@@ -126,28 +126,6 @@ def test_a_reward_model_that_was_refused_rewards_nothing() -> None:
         functions(FIVE, "text")
 
 
-def test_preference_is_a_score_in_standard_deviations(monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
-
-    seen: list[Any] = []
-
-    def scored(folder: Path, rows: Any, max_tokens: int) -> Any:
-        seen.extend(rows)
-        return np.array([[len(answer), 1] for _, _, answer in rows], np.float32)
-
-    monkeypatch.setattr("posttrain.data.steps.scoring.rewards", scored)
-    scale = judge(passed=True).model_copy(update={"mean": 4.0, "std": 2.0})
-    (preference,), _ = functions(FIVE[:1], "text", scale)
-
-    # (len - 4) / 2, cut at ±3, over 3
-    assert preference(["p"] * 3, ["four", "sixsix", "x" * 30], system=["", "s", None]) == pytest.approx([0, 1 / 3, 1])
-    turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
-    preference([turns], [[{"role": "assistant", "content": "hello"}]])
-    preference(["<user>hi</user>"], ["hello"], question=["hi"])
-    assert seen == [("", "p", "four"), ("s", "p", "sixsix"), ("", "p", "x" * 30),
-                    ("be kind", "hi", "hello"), ("", "hi", "hello")]  # fmt: skip
-
-
 def test_one_signal_joins_after_the_other() -> None:
     terms = one_by_one(FIVE)
 

@@ -29,7 +29,13 @@ class RewardModel(Frozen):
     max_length: int = Field(description="Tokens of a conversation that it reads, the last ones.")
     passed: bool = Field(description="Whether its gate let it pass; a refused one is never asked.")
     temperature: float = Field(1.0, gt=0, description="Margins are divided by it to be probabilities.")
-    offset: float = Field(0.0, description="Added to the scaled margin of a pair; 0 unless refitted from review.")
+    offset: float = Field(0.0, description="Added to a scaled margin of policy against other; refitted from review.")
+
+    def probability(self, first: float, second: float) -> float:
+        """The chance that people prefer the policy's answer, of score `first`, to another one, of score `second`."""
+        from posttrain.evaluation.calibration import probabilities
+
+        return float(probabilities(first - second, self.temperature, self.offset))
 
 
 def must_have_passed(judge: RewardModel) -> None:
