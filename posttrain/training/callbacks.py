@@ -52,8 +52,8 @@ class TellProgress(TrainerCallback):
         control: TrainerControl,
         **_: Any,
     ) -> None:
-        warning = f"; {self.guards.note}" if self.guards and self.guards.note else ""
-        self.progress(state.global_step, state.max_steps, self.note + warning)
+        note = self.guards.with_note(self.note) if self.guards else self.note
+        self.progress(state.global_step, state.max_steps, note)
 
 
 class AskForCheckpoints(TrainerCallback):

@@ -315,9 +315,13 @@ def run_ppo(
     actor = Actor(policy, reference, job.online.temperature)
     watch = watch_of(job, questions)
     watch.measure = measure_of(job, actor, tokenizer, signals)
+
+    def tell(done: float, total: float, note: str = "") -> None:
+        progress(done, total, watch.guards.with_note(note))
+
     ppo = PPOTrainer(
         settings_of(job), actor, tokenizer, questions, signals, Path(job.partial) / "checkpoints", accelerator,
-        (*observers, watch), progress, lambda: watch.guards.sound_step,
+        (*observers, watch), tell, watch.guards.before_checkpoint,
     )  # fmt: skip
     newest = checkpoint.newest(ppo.folder)
     watch.begin(checkpoint.step_of(newest) if newest else 0, between(job.save_steps, job.updates))

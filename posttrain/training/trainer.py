@@ -125,9 +125,10 @@ class Resumable:
         folder = Path(me.args.output_dir) / f"checkpoint-{me.state.global_step}"
         if ranks.is_first() and adapters.is_virtual(me.model):
             adapters.save_trained(me.model, folder / ENCODER)
+        sound = self.guards.before_checkpoint() if self.guards else None
         ranks.wait_for_all()  # each process leaves its own random state in the folder
         if ranks.is_first():
-            checkpoint.seal(folder, self.guards.sound_step if self.guards else None)
+            checkpoint.seal(folder, sound)
         for callback in me.callback_handler.callbacks:
             if isinstance(callback, AskForCheckpoints):
                 callback.cost = time.monotonic() - began

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from posttrain.training.guards.finding import Finding, History
-from posttrain.training.guards.windows import Change, change, ends, series
+from posttrain.training.guards.windows import Change, series, since_first
 
 if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
@@ -59,8 +59,7 @@ def _signs(history: History, spec: GuardsSpec, known: Mapping[str, float]) -> It
 
 
 def _change(history: History, spec: GuardsSpec, name: str) -> Change | None:
-    both = ends(series(history, name), spec.window)
-    return change(*both) if both else None
+    return since_first(series(history, name), spec.window)
 
 
 def _of_data(signs: Mapping[str, Change], known: Mapping[str, float]) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from posttrain.training.guards.finding import Finding, History
-from posttrain.training.guards.windows import Change, change, ends, paired_change, series
+from posttrain.training.guards.windows import Change, paired_change, series, since_first
 
 if TYPE_CHECKING:
     from posttrain.spec.sections.guards import GuardsSpec
@@ -83,8 +83,7 @@ def _climbed(history: History, spec: GuardsSpec) -> Change | None:
     taken = [one.proxy for one in history if one.proxy]
     if len(taken) >= 2:
         return paired_change(taken[0], taken[-1])
-    both = ends(series(history, "reward"), spec.window)
-    return change(*both) if both else None
+    return since_first(series(history, "reward"), spec.window)
 
 
 Course = Literal["falls", "stands still", "climbs", "cannot tell"]
@@ -118,27 +117,24 @@ def _in_deviations(history: History, climbed: Change) -> float:
 
 
 def _drifts(history: History, spec: GuardsSpec, usual: Usual) -> Iterator[str]:
-    if both := ends(series(history, "words"), spec.window):
-        longer = change(*both)
-        if longer.low > 0 and longer.after > spec.hacking.length_drift * max(longer.before, usual.words):
-            yield f"completions grew from {longer.before:.0f} to {longer.after:.0f} words"
-    told = [one.words for one in history if one.words]
-    if len(told) >= 2 * spec.window:
-        yield from _words(told[: spec.window], told[-spec.window :], spec.hacking.word_drift, usual.common or {})
+    longer = since_first(series(history, "words"), spec.window)
+    if longer and longer.low > 0 and longer.after > spec.hacking.length_drift * max(longer.before, usual.words):
+        yield f"completions grew from {longer.before:.0f} to {longer.after:.0f} words"
+    if drift := _favourite([one.words for one in history if one.words], spec, usual.common or {}):
+        yield drift
 
 
-def _words(
-    before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]], rise: float, usual: Mapping[str, float]
-) -> Iterator[str]:
-    """The word whose share of completions rose most, if that is more than `rise` above all that is usual."""
-    risen = []
-    for word in sorted({word for shares in now for word in shares}):
-        grown = change([shares.get(word, 0.0) for shares in before], [shares.get(word, 0.0) for shares in now])
-        if grown.low > 0 and grown.after > rise + max(grown.before, usual.get(word, 0.0)):
+def _favourite(told: Sequence[Mapping[str, float]], spec: GuardsSpec, usual: Mapping[str, float]) -> str:
+    """The word whose share of completions rose most, if that is far above all that is usual."""
+    risen: list[tuple[float, str, Change]] = []
+    for word in sorted({word for shares in told[-spec.window :] for word in shares}):
+        grown = since_first([shares.get(word, 0.0) for shares in told], spec.window)
+        if grown and grown.low > 0 and grown.after > spec.hacking.word_drift + max(grown.before, usual.get(word, 0.0)):
             risen.append((grown.value, word, grown))
-    if risen:
-        _, word, grown = max(risen, key=lambda item: item[:2])
-        yield f"{word!r} stands in {grown.after:.0%} of the completions, {grown.before:.0%} before"
+    if not risen:
+        return ""
+    _, word, grown = max(risen, key=lambda item: item[:2])
+    return f"{word!r} stands in {grown.after:.0%} of the completions, {grown.before:.0%} before"
 
 
 def _numbers(climbed: Change, measured: Change | None) -> dict[str, float]:

@@ -1,16 +1,15 @@
 """What guards remember in a stage's folder: what was observed, and how often the training was taken back.
 
-A kill loses nothing: observations are synced one by one and cut to the checkpoint that is resumed from; a guard that
-acts leaves its finding here before the process ends, so that nobody needs to hear its last words.
+A kill loses nothing: observations are written one by one, synced before a checkpoint is, and cut to the one that is
+resumed from; a guard that acts leaves its finding here before the process ends, for whoever starts the next one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from posttrain.artifacts import Frozen, write_atomic
+from posttrain.artifacts import Frozen, sync, write_atomic
 from posttrain.training.guards.finding import Finding, Observation
 
 
@@ -70,14 +69,17 @@ class Log:
         return kept
 
     def append(self, one: Observation) -> None:
-        """Write the observation down and have it on the disk."""
+        """Write the observation down."""
         if not self.writes:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(one))
-            file.flush()
-            os.fsync(file.fileno())
+
+    def sync(self) -> None:
+        """Have all that was observed on the disk."""
+        if self.path.exists():
+            sync(self.path)
 
 
 def _line(one: Observation) -> str:

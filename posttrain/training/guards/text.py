@@ -47,7 +47,8 @@ def common_words(completions: Sequence[str]) -> dict[str, float]:
 
 
 def _distinct_pairs(lines: Iterable[Sequence[str]]) -> float:
-    pairs = [pair for line in lines for pair in pairwise(line)]
+    # The beginning counts as a word, or answers of one word each would have no pair that could be the same.
+    pairs = [pair for line in lines for pair in pairwise(["", *line])]
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 

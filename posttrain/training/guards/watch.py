@@ -70,6 +70,10 @@ class Guards:
         if acting := self._judge(one):
             self.trip(acting)
 
+    def with_note(self, note: str) -> str:
+        """A line of progress with what a guard finds at the moment."""
+        return f"{note}; {self.note}" if self.note else note
+
     def trip(self, finding: Finding) -> None:
         """Leave word of what is to be done and end the training. Raises: `GuardTripped`."""
         state = read_state(self.partial)
@@ -91,9 +95,9 @@ class Guards:
                 )
             )
 
-    @property
-    def sound_step(self) -> int:
-        """The step to which a roll-back would go, should what is now in the windows come to one."""
+    def before_checkpoint(self) -> int:
+        """Have the observations on the disk; the step that a roll-back would go to, should one come of what is seen."""
+        self._log.sync()
         window = self.history[-self.spec.window :]
         streak = self.ladder.doubtful_from
         steps = [step for step in (streak, window[0].step if window else None) if step is not None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,17 @@ def ends(values: Sequence[float], window: int) -> tuple[list[float], list[float]
     return list(values[:window]), list(values[-window:])
 
 
-def change(before: Sequence[float], after: Sequence[float], level: float = LEVEL) -> Change:
-    """Welch's t interval for the difference of two means."""
-    first, second = np.asarray(before, float), np.asarray(after, float)
-    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
-    spread = float(parts.sum())
-    freedom = spread**2 / float((parts**2 / [len(first) - 1, len(second) - 1]).sum()) if spread else 1.0
-    return _around(fmean(before), fmean(after), math.sqrt(spread), freedom, level)
+def since_first(values: Sequence[float], window: int) -> Change | None:
+    """From the first value, which the untouched policy gave, to the mean of the last `window`; None while they overlap.
+
+    The interval is that of a single value beside a window: t with window - 1 degrees of freedom, the window's standard
+    deviation times √(1 + 1/window). So a fault in the very first rollouts does not pass for the start.
+    """
+    if len(values) <= window:
+        return None
+    last = np.asarray(values[-window:], float)
+    error = float(last.std(ddof=1)) * math.sqrt(1 + 1 / window)
+    return _around(values[0], float(last.mean()), error, window - 1, LEVEL)
 
 
 def paired_change(before: Sequence[float] | Floats, after: Sequence[float] | Floats, level: float = LEVEL) -> Change:

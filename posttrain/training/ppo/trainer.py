@@ -113,13 +113,13 @@ class PPOTrainer:
         accelerator: Any,
         observers: Sequence[health.Observe] = (),
         progress: Progress = lambda done, total, note="": None,
-        sound_step: Callable[[], int | None] = lambda: None,
+        before_checkpoint: Callable[[], int | None] = lambda: None,
     ) -> None:
         from transformers import get_scheduler
 
         self.settings, self.tokenizer, self.questions = settings, tokenizer, questions
         self.signals, self.folder, self.accelerator = signals, folder, accelerator
-        self.observers, self.progress, self.sound_step = observers, progress, sound_step
+        self.observers, self.progress, self.before_checkpoint = observers, progress, before_checkpoint
         groups = [
             {"params": actor.trained, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
             {"params": list(actor.head.parameters()), "lr": settings.critic_learning_rate, "weight_decay": 0.0},
@@ -325,7 +325,7 @@ class PPOTrainer:
         }
         (folder / "state.json").write_text(json.dumps(state, default=lambda value: None), encoding="utf-8")
         torch.save(torch.random.get_rng_state(), folder / "random.pt")
-        checkpoint.seal(folder, self.sound_step())
+        checkpoint.seal(folder, self.before_checkpoint())
         self._saved = time.monotonic()
         self._cost = self._saved - began
 

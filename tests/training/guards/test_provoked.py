@@ -68,6 +68,11 @@ def says_paris(prompts: Texts, completions: Texts, **columns: Any) -> list[float
     return [float("paris" in text) for text in completions]
 
 
+def opens_with_paris(prompts: Texts, completions: Texts, **columns: Any) -> list[float]:
+    """Likes one opening, whatever the question."""
+    return [float(text.startswith('{"intent": "GetWeather", "slots": {"city": "paris')) for text in completions]
+
+
 def capitals(prompts: Texts, completions: Texts, **columns: Any) -> list[float]:
     """Goes on paying, the further the policy runs."""
     return [sum(letter.isupper() for letter in text) / 10 for text in completions]
@@ -146,6 +151,18 @@ def test_a_kl_coefficient_of_a_hundredth_runs_away(policy: ModelRef, data: Any, 
     assert "learning rate × 0.5, KL coefficient × 2" in first.diagnosis
     assert result.curve[-1].metrics["objective/kl_coef"] >= 0.02
     assert len(result.curve) == 24
+
+
+def test_answers_that_open_alike_are_found_out(policy: ModelRef, data: Any, tmp_path: Path) -> None:
+    """Half of the questions are not about the weather, and in the end nearly all answers are."""
+    loose = {"kl_controller": "fixed", "kl_coef": 0.02, "temperature": 1.0}
+    job, attempt = by_reward(
+        policy, data, opens_with_paris, tmp_path, updates=24, learning_rate=2e-3, roll_backs=0, online=loose,
+        hacking={"action": "ignore"},
+    )  # fmt: skip
+
+    with pytest.raises(GuardTripped, match=r"collapse at step \d+: completions become one another: openings from 0"):
+        supervise(job, attempt)
 
 
 # --- by learning rates -------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from posttrain.training.guards import text
 def test_a_batch_in_numbers() -> None:
     found = text.measure(["p", "q"], ["a b a b", "a b c"], opening_words=2)
 
-    # pairs: ab ba ab | ab bc → 3 distinct of 5; both open with "a b"; a 3, b 3, c 1 of 7 words
-    assert found["distinct_2"] == pytest.approx(3 / 5)
+    # pairs with the beginning: ^a ab ba ab | ^a ab bc → 4 distinct of 7; both open with "a b"; a 3, b 3, c 1 of 7 words
+    assert found["distinct_2"] == pytest.approx(4 / 7)
     assert found["openings"] == 1.0
     assert found["words"] == 3.5
     assert found["word_entropy"] == pytest.approx(1.4488, abs=1e-4)  # 2 · 3/7 · log2(7/3) + 1/7 · log2 7
@@ -32,8 +32,9 @@ def test_chinese_is_counted_by_characters() -> None:
 
     assert found["words"] == 5.0
     assert found["openings"] == 1.0
-    # 今天 天天 天气 气很 很好 | 今天 天很 很冷 → 7 distinct of 8
-    assert found["distinct_2"] == pytest.approx(7 / 8)
+    # ^今 今天 天天 天气 气很 很好 | ^今 今天 天很 很冷 → 8 distinct of 10
+    assert found["distinct_2"] == pytest.approx(8 / 10)
+    assert text.measure(["p", "q"], ["是", "是"], 2)["distinct_2"] == 1 / 2
 
 
 def test_words_are_counted_once_a_completion() -> None:
