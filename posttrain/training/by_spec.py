@@ -25,10 +25,11 @@ def train_sft(
     validation: DatasetRef | None,
     workspace: Workspace,
     progress: Progress = silent,
+    device: int = 0,
 ) -> Done[TrainResult]:
-    """SFT of `base`; see `sft.train` for what may be raised."""
+    """SFT of `base`, on the GPU of this number if there are any; see `sft.train` for what may be raised."""
     recipe = recipes.for_sft(spec.sft, base, train.rows, spec.resources.threads, spec.resources)
-    return sft.train(base, train, validation, spec.sft, recipe, workspace, progress, spec.guards)
+    return sft.train(base, train, validation, spec.sft, recipe, workspace, progress, spec.guards, device)
 
 
 def train_preference(

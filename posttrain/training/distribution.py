@@ -96,4 +96,4 @@ def environment(job: TrainingJob) -> dict[str, str]:
         return {"OMP_NUM_THREADS": str(job.threads)}
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
         return {}
-    return {"CUDA_VISIBLE_DEVICES": "0"}
+    return {"CUDA_VISIBLE_DEVICES": str(job.device)}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
 NOT_IN_FINGERPRINT = frozenset(
-    {"partial", "final", "micro_batch_size", "threads", "save_steps", "processes", "distribution", "eased"}
+    {"partial", "final", "micro_batch_size", "threads", "save_steps", "processes", "distribution", "device", "eased"}
 )
 
 # The modules that SFT and DPO share: their source is part of either stage's fingerprint, and nothing else's is.
@@ -104,6 +104,7 @@ class TrainingJob(Frozen):
     threads: int = 1
     processes: int = 1
     distribution: Distribution = "none"
+    device: int = Field(0, description="Number of the GPU of a training that has one process.")
     seed: int = 0
     guards: GuardsSpec = GuardsSpec()
     eased: tuple[Ease, ...] = Field((), description="What guards asked for; follows from all else.")
@@ -139,6 +140,7 @@ class TrainingJob(Frozen):
             "model",
             "train",
             "validation",
+            "device",
             "partial",
             "final",
             "guards",

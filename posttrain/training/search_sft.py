@@ -49,9 +49,15 @@ def search_sft(
     code = (*CODE, "posttrain.training.search", "posttrain.training.search_sft", sft.MODULE, "posttrain.evaluation")
     stage = Stage("search", inputs, SearchResult, code, (*LIBRARIES, "optuna"))
 
+    # Trials at once share the machine: a GPU each, or a part of the threads.
+    threads = max(1, recipes.thread_count(spec.resources.threads) // wanted.parallel)
+    shared = spec.resources.model_copy(update={"processes": 1, "threads": threads})
+    alone = spec.model_copy(update={"resources": shared}) if wanted.parallel > 1 else spec
+
     def trained(values: Mapping[str, Value], share: float, place: int, tell: Progress) -> float:
         part = train if share == 1 else subset(train, int(share * train.rows), workspace).result.train
-        model = by_spec.train_sft(with_values(spec, values), base, part, validation, workspace, tell).result.model
+        tried = with_values(alone, values)
+        model = by_spec.train_sft(tried, base, part, validation, workspace, tell, place).result.model
         metrics = measure(model, tell).metrics
         return metrics[wanted.metric or main_metric(spec.task.kind, metrics)].value
 

@@ -84,13 +84,14 @@ def train(
     workspace: Workspace,
     progress: Progress = silent,
     guards: GuardsSpec | None = None,
+    device: int = 0,
 ) -> Done[TrainResult]:
     """Fine-tune `base` on `train`, in a process of its own; return at once when that was done before.
 
     Resumes from the newest complete checkpoint when an earlier try was stopped; halves the micro-batch when memory
     runs out. Raises: `TrainingDiverged`; `DataError`; `ModelError`; `StageCrashed` (worth another call).
     """
-    job = guarded(resolve(base, train, validation, spec, recipe), guards)
+    job = guarded(resolve(base, train, validation, spec, recipe), guards).model_copy(update={"device": device})
     return train_stage("sft", MODULE, job, workspace, progress)
 
 
