@@ -170,7 +170,9 @@ def mean(sums: Any, count: int) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small version, under a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version, under a minute: that all runs, not what it gains"
+    )
     parser.add_argument("--cache", type=Path, default=PROJECT / ".posttrain/benchmarks/alignment")
     parser.add_argument("--methods", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--seed", type=int, default=0)
