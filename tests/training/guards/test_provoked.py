@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from posttrain.spec import AlignSpec, GuardsSpec, SFTSpec, TaskSpec
 from posttrain.spec.sections.guards import HackingSpec
 from posttrain.spec.sections.online import OnlineSpec
 from posttrain.training import online, preference, sft, trainer
+from posttrain.training.guards.easing import Ease
 from posttrain.training.guards.record import read_state
 from posttrain.training.job import Recipe, TrainingJob
 from posttrain.training.result import TrainResult
@@ -331,3 +334,22 @@ def test_grpo_is_watched_with_what_it_samples_and_a_second_reward_model(
     assert [len(one["independent"]) for one in seen] == [len(one["proxy"]) for one in seen] == [8, 0, 8, 0]
     assert all({"kl", "entropy", "distinct_2", "openings", "reward"} <= one["metrics"].keys() for one in seen[1:])
     assert result.guards == ()
+
+
+def test_easing_is_the_same_wherever_the_training_resumes(policy: ModelRef, data: Any, tmp_path: Path) -> None:
+    """From a checkpoint that knew nothing of it, and from the start."""
+    recipe = Recipe(learning_rate=1e-3, num_train_epochs=6, batch_size=8, micro_batch_size=8)
+    job = sft.resolve(policy, data(20), None, SFTSpec(method="full", save_steps=8), recipe)
+    sft.run(here(job, tmp_path / "resumed"))
+    shutil.rmtree(tmp_path / "resumed/checkpoints/checkpoint-16")
+    eased = job.model_copy(update={"eased": (Ease(step=8, rate=0.5),)})
+
+    resumed = sft.run(here(eased, tmp_path / "resumed"))
+    whole = sft.run(here(eased, tmp_path / "whole"))
+
+    rates = {point.step: point.metrics["learning_rate"] for point in whole.curve}
+    # cosine over 18 steps, one of them to warm up: after 8 steps (1 + cos(7π/17)) / 2 of the rate, and half of that
+    assert rates[8] == pytest.approx(1e-3 * (1 + math.cos(math.pi * 6 / 17)) / 2)
+    assert rates[9] == pytest.approx(1e-3 * (1 + math.cos(math.pi * 7 / 17)) / 4)
+    assert weights(resumed.model) == weights(whole.model)
+    assert resumed.curve == whole.curve
