@@ -147,6 +147,8 @@ def _meanwhile(evidence: Evidence) -> str:
     best = evidence.best
     metric = main_metric(evidence.kind, best.metrics)
     score = best.metrics.get(metric)
+    if score is not None and score.low <= 0:
+        return f"no prompt does the work ({best.prompting}: {metric} {score})"
     return f"use the {best.prompting} prompt" + (f" ({metric} {score})" if score else "")
 
 

@@ -139,6 +139,8 @@ def test_too_few_rows_call_for_data_and_name_the_stopgap() -> None:
     assert decision.action == "collect_data"
     assert "only 199 usable rows" in decision.reasons[-1]
     assert "use the few-shot prompt" in decision.reasons[-1]
+    helpless = baseline(usable_rows=199, zero_shot=scores(slot_f1=0.01, valid_json=0.6))  # 0.01 [-0.01, 0.03]
+    assert "until then no prompt does the work (zero-shot: slot_f1 0.010" in helpless.reasons[-1]
     assert baseline(usable_rows=200).action == "sft"
 
 
