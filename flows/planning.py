@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from flows.plan_walk import ALIGNMENT, CURVE, TRAINS_ALIGNED, LookOnly, NotDone, Walk, walk_through
 from posttrain import strategy
+from posttrain.errors import ModelError
 from posttrain.evaluation.scores import Prompting
 from posttrain.models import estimate
 from posttrain.models.hardware import Devices, HardwarePlan
@@ -104,10 +105,16 @@ def make_plan(checked: Checked, devices: Devices | None = None) -> Plan:
 
 
 def dangers(checked: Checked) -> tuple[str, ...]:
-    """What a run is to be warned of, once: as the plan has it, from the number of rows in the files."""
+    """What a run is to be warned of, once: as the plan has it, from the number of rows in the files.
+
+    Nothing of a base whose size is not known: whoever trains it will be refused, and the data come first.
+    """
     spec = checked.loaded.spec
     rows = sum(_counted(checked.loaded.root / source.path)[0] for source in spec.data.train)
-    sft = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources)
+    try:
+        sft = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources)
+    except ModelError:
+        return ()
     hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources)
     align = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
     return _dangers(sft.warnings, align.warnings if spec.strategy.align != "never" else (), hardware.warning)

@@ -43,7 +43,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shown(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["preview", "small.yaml", *arguments])
+    done = CliRunner().invoke(app, ["preview", "small.yaml", *arguments], env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -83,7 +83,7 @@ def test_rows_are_found_by_place_and_by_id(spec: Path) -> None:
     ],
 )
 def test_what_is_not_there_is_one_line(spec: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = CliRunner().invoke(app, ["preview", "small.yaml", *arguments])
+    done = CliRunner().invoke(app, ["preview", "small.yaml", *arguments], env={"COLUMNS": "160"})
     assert done.exit_code == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

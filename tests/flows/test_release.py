@@ -86,11 +86,13 @@ def rival(run: Run, scores: Scores, against: str | None) -> None:
     assert registry.promote(NAME, str(made.version), judged, against=against).alias == "champion"
 
 
-@pytest.mark.parametrize(("right", "alias"), [(30, "champion"), (20, "challenger")])
+@pytest.mark.parametrize(("right", "alias"), [(32, "champion"), (20, "challenger")])
 def test_a_champion_that_changed_meanwhile_is_what_the_candidate_must_beat(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: int, alias: str
 ) -> None:
-    """Right on 30 or 20 of 40 rows, against 10 at first and 25 after another run was faster."""
+    """Right on 32 or 20 of 40 rows, against 10 at first and 25 after another run was faster.
+
+    Seven rows gained and none lost: p = 2 / 2**7 = 0.016, no luck."""
     found: list[tuple[Registered, Promotion]] = []
     seen: list[str] = []
 

@@ -336,14 +336,13 @@ def test_stopped_and_resumed_is_bit_identical(ready: Ready, method: str, shape: 
 def test_killed_and_resumed_is_bit_identical(
     base: ModelRef,
     preferences: DatasetRef,
-    ready: Ready,
     recipe: Recipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """DPO in processes of its own, the first of them killed by the kernel's own signal, against one in this process."""
+    """DPO in processes of its own, one of them killed by the kernel's own signal."""
     spec, shape = AlignSpec(num_train_epochs=2), LORA.model_copy(update={"save_steps": 2})
-    undisturbed = preference.run(ready("dpo", shape=shape, num_train_epochs=2))
+    undisturbed = preference.train(base, preferences, spec, shape, recipe, Workspace(tmp_path / "undisturbed")).result
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal\n"
         "from torch.optim.optimizer import register_optimizer_step_pre_hook\n"
