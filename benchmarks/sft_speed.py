@@ -155,6 +155,10 @@ tell(time.monotonic() - began, sum(lengths), computed)
 """
 
 LLAMAFACTORY = """
+import importlib.machinery, importlib.util, types
+if importlib.util.find_spec("torchaudio") is None:  # imported at once, and used for sound only
+    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    sys.modules["torchaudio"].__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
 import pyarrow.parquet as parquet
 from llamafactory.train.tuner import run_exp
 
