@@ -30,23 +30,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pyarrow as arrow
+import torch
+from pyarrow import parquet
+
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
+from posttrain.evaluation import statistics
+from posttrain.models.load import load_model, load_tokenizer, resolve
+from posttrain.prompts import asked
+from posttrain.spec import AlignSpec, BaseSpec, SFTSpec, TaskSpec
+from posttrain.training import online, pairs, preference, recipes, sft
+from posttrain.training.job import Recipe
+from posttrain.training.rewards import REWARDS
+
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-import numpy as np  # noqa: E402
-import pyarrow as arrow  # noqa: E402
-import torch  # noqa: E402
-from pyarrow import parquet  # noqa: E402
-
-from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest  # noqa: E402
-from posttrain.evaluation import statistics  # noqa: E402
-from posttrain.models.load import load_model, load_tokenizer, resolve  # noqa: E402
-from posttrain.prompts import asked  # noqa: E402
-from posttrain.spec import AlignSpec, BaseSpec, SFTSpec, TaskSpec  # noqa: E402
-from posttrain.training import online, pairs, preference, recipes, sft  # noqa: E402
-from posttrain.training.job import Recipe  # noqa: E402
-from posttrain.training.rewards import REWARDS  # noqa: E402
-
 KIND, INSTRUCTION = "intent_slots", "To JSON."
 DATA = PROJECT / "data/voice_assistant"
 MAX_NEW_TOKENS = 64
