@@ -20,6 +20,7 @@ from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.evaluation.scoring import Scoring, scoring_of
 from posttrain.evaluation.slices import slices_of
+from posttrain.models.merging import merge
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.progress import Progress
@@ -124,7 +125,7 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
         walk.needless = ("sft", "after-sft", *CURVE)
         aligned = yield from _align(ask, walk.decision, base, prompting, prompting)
         if aligned:
-            yield "test", ask.scores(aligned, "test")
+            yield from _tested(ask, aligned)
         elif spec.align.stage not in walk.done:  # there was nothing to learn from
             walk.decision = strategy.decide(evidence.without_preferences())
         return
@@ -158,7 +159,16 @@ def _stages(checked: Checked, walk: Walk) -> Iterator[tuple[str, Done[Any]]]:
     else:
         walk.needless += ALIGNMENT
     if passed and walk.decision.action != "rethink":
-        yield "test", ask.scores(model, "test")
+        yield from _tested(ask, model)
+
+
+def _tested(ask: _Measuring, model: ModelRef) -> Iterator[tuple[str, Done[Any]]]:
+    """The test split as `flows/release.py` opens it: an adapter is merged first."""
+    if model.adapter:
+        merged = merge(model, ask.workspace)
+        yield "merge", merged
+        model = merged.result.model
+    yield "test", ask.scores(model, "test")
 
 
 def _align(

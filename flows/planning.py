@@ -37,6 +37,7 @@ STAGES = (
     "pairs",
     "dpo",
     "after-dpo",
+    "merge",
     "test",
 )
 ESTIMATE_OF = {f"baseline-{way}": "baseline" for way in get_args(Prompting)} | {
@@ -132,7 +133,9 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
     if spec.align.is_online:
         first, method = names.index("pairs"), spec.align.stage
         asked = ("pairs", "reward-model") if spec.data.preference else ()
-        names = (*names[:first], *asked, method, f"after-{method}", "test")
+        names = (*names[:first], *asked, method, f"after-{method}", "merge", "test")
+    if spec.sft.method == "full":
+        names = tuple(name for name in names if name != "merge")
     if spec.search.trials:
         names = (*names[: names.index("sft")], "search", *names[names.index("sft") :])
     after = names.index("after-sft") + 1
@@ -180,9 +183,11 @@ def _condition(name: str, walk: Walk, spec: PipelineSpec) -> str:
         return "" if decided else "if targets are missed after SFT"
     if name in CURVE:
         return "" if walk.last in CURVE else "if a target is missed after SFT, or rows are too few"
-    if name == "test":
+    if name in ("merge", "test"):
         return (
-            "" if walk.last in ("after-sft", *(f"after-{stage}" for stage in TRAINS_ALIGNED)) else "if the gates pass"
+            ""
+            if walk.last in ("after-sft", "merge", *(f"after-{stage}" for stage in TRAINS_ALIGNED))
+            else "if the gates pass"
         )
     asked = all(f"baseline-{way}" in walk.done for way in spec.evaluate.ways_of_prompting)
     return "if the prompt is not enough" if name in ("search", "sft", "after-sft") and not asked else ""

@@ -11,6 +11,7 @@ from tasks.baseline import Baseline
 from tasks.candidate import Candidate
 from tasks.evaluate import evaluate
 from tasks.gate import judge
+from tasks.merge import merge
 from tasks.promote import find_champion, promote
 from tasks.register import register
 from tasks.report import conclude
@@ -23,17 +24,19 @@ TESTS = 3
 def release_model(run: Run, candidate: Candidate, baseline: Baseline, rows: CurateResult) -> Outcome:
     """Judge the candidate on the test split against the champion; register it; promote it if it is better.
 
+    An adapter is merged first: the files that are tested are those that are registered.
     When another run changes the champion between verdict and promotion, the candidate is tested against the new one.
     """
     if not candidate.worth_releasing:
         return conclude(run, rows, baseline, candidate)
-    champion = find_champion(run, candidate.model)
-    scores = evaluate(run, candidate.model, rows, "test", "test")
+    released = merge(run, candidate.model) if candidate.model.adapter else candidate.model
+    champion = find_champion(run, released)
+    scores = evaluate(run, released, rows, "test", "test")
     version, promotion = _contend(run, candidate, baseline, rows, scores, champion)
     for _ in range(TESTS - 1):
         if not promotion.stale:
             break
-        champion = find_champion(run, candidate.model)
+        champion = find_champion(run, released)
         version, promotion = _contend(run, candidate, baseline, rows, scores, champion)
     return conclude(run, rows, baseline, candidate, scores, version, promotion, champion)
 

@@ -26,8 +26,9 @@ def register(
     """Make a version of the candidate in the MLflow registry, with signature, lineage, verdicts, metrics and card."""
     with run.stage("register") as stage:
         version = registry.register(
-            candidate.model,
+            scores.model,  # what was evaluated, and nothing else
             run.model_name,
+            trained=candidate.model,
             asking=asking(run),
             scores=scores,
             run_id=run.mlflow_run_id,
@@ -76,7 +77,7 @@ def _facts(
         targets=spec.strategy.targets,
         load_line=registry.load_line(run.tracking_uri, version.name, version.version),
         lineage={
-            "weights": candidate.model.fingerprint,
+            "weights": scores.model.fingerprint,
             "spec": run.loaded.digest,
             "code": " ".join(tracking.code_version().values()),
             "MLflow run": run.mlflow_run_id,

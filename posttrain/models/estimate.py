@@ -56,6 +56,9 @@ SECONDS_A_ROW_VALIDATED, SECONDS_TO_VALIDATE = 4e-5, 4.0
 BYTES_A_ROW_VALIDATED = 1800
 """Great Expectations: 7.9 s for 200,000 rows and 1.8 GB for a million, after 3.0 s of import and the Data Docs."""
 
+DISK_BYTES_A_SECOND = 5e8
+"""What a disk that is not the newest reads and writes."""
+
 SECONDS_A_ROW_CURATED = 4e-4
 """MinHash signatures and word n-grams in Python."""
 
@@ -214,10 +217,19 @@ def _training_stages(shape: Shape, machine: Machine, load: Load, row: float) -> 
         f"{load.epochs:g} × {load.rows:,} rows of about {row:.0f} tokens, {load.method}",
     )
     checked = _evaluation(shape, machine, load, row, "evaluate", load.validation_rows)
-    test = _evaluation(shape, machine, load, row, "test", load.test_rows)
+    released = (*_merging(shape, load), _evaluation(shape, machine, load, row, "test", load.test_rows))
     if not load.align_prompts:
-        return (sft, checked, test)
-    return (sft, checked, *_align_stages(shape, machine, load, row), test)
+        return (sft, checked, *released)
+    return (sft, checked, *_align_stages(shape, machine, load, row), *released)
+
+
+def _merging(shape: Shape, load: Load) -> tuple[StageEstimate, ...]:
+    """An adapter is merged in 32 bits, written, and read again to be compared."""
+    if load.method == "full":
+        return ()
+    size = 4 * shape.parameters
+    seconds = SECONDS_TO_START + 3 * size / DISK_BYTES_A_SECOND
+    return (StageEstimate("merge", seconds, PROCESS_BYTES + 2 * size, f"{size / 1e9:.2g} GB written and compared"),)
 
 
 def _align_stages(shape: Shape, machine: Machine, load: Load, row: float) -> tuple[StageEstimate, ...]:

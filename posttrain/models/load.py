@@ -274,6 +274,15 @@ def saved_in(folder: Path, fingerprint: str) -> ModelRef:
     return ModelRef(base=str(folder), adapter=str(adapter) if adapter.is_dir() else None, fingerprint=fingerprint)
 
 
+def content_digest(folder: Path) -> dict[str, str]:
+    """What a folder that we wrote holds: each file's digest by its name.
+
+    Without `adapter_config.json`, which names the base by its path: no part of what the model is.
+    """
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "adapter_config.json")
+    return {str(path.relative_to(folder)): file_digest(path) for path in files}
+
+
 def has_virtual_tokens(ref: ModelRef) -> bool:
     """Whether the reference's adapter is virtual tokens, which cannot be merged; read from its configuration alone."""
     config = Path(ref.adapter or "", "adapter_config.json")

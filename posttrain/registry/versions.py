@@ -1,8 +1,7 @@
 """Model versions: register one with its lineage, find one again, and the champion among them.
 
-A version holds merged safetensors weights (beside them virtual tokens, which cannot be merged), tokenizer, the task's
-instruction and the code that asks. The copy is loaded again when it is made and has to answer as base and adapter do,
-which were evaluated (`models.export`), so that
+A version holds the safetensors weights that were evaluated, file by file (an adapter was merged before that:
+`models.merging`), tokenizer, the task's instruction and the code that asks, so that
 
     mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
@@ -24,6 +22,7 @@ from pydantic import Field
 
 from posttrain import tracking
 from posttrain.artifacts import DatasetRef, Frozen, ModelRef, digest
+from posttrain.errors import ModelError
 from posttrain.evaluation.scores import Scores
 from posttrain.registry.aliases import CHAMPION
 from posttrain.registry.find import by_alias, quoted
@@ -98,17 +97,21 @@ def register(
     run_id: str,
     datasets: Mapping[str, DatasetRef | None],
     spec_digest: str,
+    trained: ModelRef | None = None,
     example: str = "play some jazz",
 ) -> Registered:
-    """Log the model, merged, with signature, lineage and metrics, and make a version of it under `name`.
+    """Log the model with signature, lineage and metrics, and make a version of it under `name`.
 
-    Raises: `ModelError` when the merged copy does not answer as the model does.
+    `model` is one folder, as `models.merging` or full fine-tuning leaves it; `trained` is what training made, where
+    that was an adapter. Raises: `ModelError` for an adapter that is not merged, and for files that changed since they
+    were evaluated.
 
     The same model asked the same way gives the version that exists; its kept scores are renewed when the data
     they come from changed. Needs `tracking.connect`; `run_id` is the run that the version belongs to.
     """
     talker = tracking.client()
     identity = identity_of(model, asking)
+    _check_whole(model)
     if found := _find(name, identity):
         if found.tags.get("posttrain.outputs") != scores.outputs.fingerprint:
             keep_scores(name, found.version, run_id, scores, found.tags["posttrain.model_id"])
@@ -116,8 +119,8 @@ def register(
     lineage = {
         "posttrain.identity": identity,
         "posttrain.fingerprint": model.fingerprint,
-        "posttrain.base": model.base,
-        "posttrain.adapter": model.adapter or "none",
+        "posttrain.base": (trained or model).base,
+        "posttrain.adapter": (trained or model).adapter or "none",
         "posttrain.spec_digest": spec_digest,
         "posttrain.run": run_id,
         **{f"posttrain.dataset.{use}": ref.fingerprint for use, ref in datasets.items() if ref},
@@ -179,31 +182,42 @@ def champion(name: str) -> Champion | None:
 def _log_model(
     model: ModelRef, name: str, asking: Asking, run_id: str, tags: Mapping[str, str], example: str
 ) -> tuple[str, str]:
-    """Merge, save and log the weights with the code that asks; returns the logged model's id, and what they are."""
+    """Log the weights with the code that asks; returns the logged model's id, and what the weights are."""
     import mlflow
 
-    from posttrain.models.export import save_merged, weights_digest
+    from posttrain.models.export import weights_digest
     from posttrain.models.load import quiet
 
     talker = tracking.client()
     experiment_id = talker.get_run(run_id).info.experiment_id
     safe = re.sub(r"[^\w-]", "-", name)
     logged = talker.create_logged_model(experiment_id, name=safe, source_run_id=run_id, tags=dict(tags))
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), quiet():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
-        weights = Path(folder) / WEIGHTS
-        save_merged(model, weights)
-        found = weights_digest(weights)
         mlflow.pyfunc.log_model(
             name=safe,
             model_id=logged.model_id,
             python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={"model": str(weights)},
+            artifacts={"model": model.base},
             model_config={**asking.model_dump(mode="json"), "fingerprint": model.fingerprint},
             input_example=[example],
             pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in REQUIREMENTS],
         )
-    return str(logged.model_id), found
+    return str(logged.model_id), weights_digest(Path(model.base))
+
+
+def _check_whole(model: ModelRef) -> None:
+    """Raises: `ModelError` unless the folder holds all of the model, and what it held when it was evaluated."""
+    from posttrain.models.load import content_digest, saved_in
+
+    folder = Path(model.base)
+    if model.adapter != saved_in(folder, "").adapter:
+        raise ModelError(f"{model.adapter}: is not merged into {folder}; register what posttrain.models.merging makes")
+    if digest(content_digest(folder)) != model.fingerprint:
+        raise ModelError(
+            f"{folder}: its files are not those that were evaluated ({model.fingerprint}); remove the stage's folder "
+            f"{folder.parent} and run again"
+        )
 
 
 def _find(name: str, identity: str) -> ModelVersion | None:

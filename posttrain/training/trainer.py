@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from posttrain.artifacts import ModelRef, digest, file_digest
+from posttrain.artifacts import ModelRef, digest
 from posttrain.errors import DataError, TrainingDiverged
-from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.load import content_digest, load_model, load_tokenizer
 from posttrain.models.template import agree, ending_of
 from posttrain.progress import Progress
 from posttrain.spec.methods import is_adapter
@@ -367,9 +367,7 @@ def save_product(
     model.save_pretrained(folder, safe_serialization=True, **({"state_dict": weights} if weights else {}))
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
-    # adapter_config.json names the base by its path, which is no part of what the model is.
-    named = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "adapter_config.json"]
-    files = {path.name: file_digest(path) for path in named}
+    files = content_digest(folder)
     final, trusted = str(Path(job.final) / "model"), job.model.trust_remote_code
     if job.method == "full":
         return ModelRef(base=final, fingerprint=digest(files), trust_remote_code=trusted)

@@ -42,13 +42,24 @@ def test_a_fresh_project_would_run_everything_and_nothing_is_written(
     monkeypatch.chdir(project.root)
     before = sorted(project.root.rglob("*"))
     plan = make_plan(preflight.check(project.spec))
-    assert [stage.name for stage in plan.stages] == list(STAGES[1:])  # this spec has no teacher
+    # This spec has no teacher, and full fine-tuning has no adapter to merge.
+    assert [stage.name for stage in plan.stages] == [name for name in STAGES[1:] if name != "merge"]
     assert {stage.state for stage in plan.stages} == {"would run", "may run"}
     assert [stage.state for stage in plan.stages[:4]] == ["would run"] * 4
     assert all(stage.seconds > 0 and stage.memory_bytes > 0 and stage.why for stage in plan.stages)
     assert plan.rows == 280  # forty of each of seven intents
     assert plan.sft["learning_rate"] == 0.001
     assert sorted(project.root.rglob("*")) == before
+
+
+def test_an_adapter_is_merged_before_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = small_project(tmp_path / "project")
+    project.spec.write_text(project.spec.read_text(encoding="utf-8").replace("method: full", "method: lora"))
+    monkeypatch.chdir(project.root)
+    merge, test = make_plan(preflight.check(project.spec)).stages[-2:]
+    assert (merge.name, merge.state, test.name) == ("merge", "may run", "test")
+    assert merge.seconds > 0
+    assert merge.memory_bytes > 0
 
 
 def test_what_if_it_ran_on_four_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import with_adapter
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import resume_flow_run
@@ -18,7 +19,7 @@ from registered import BETTER, WORSE, aliases, empty_store_in, make_versions, sc
 
 import flows.release
 from posttrain import registry, tracking
-from posttrain.artifacts import DatasetRef
+from posttrain.artifacts import DatasetRef, ModelRef
 from posttrain.data.curate import CurateResult
 from posttrain.evaluation.scores import Scores
 from posttrain.gates import Verdict
@@ -106,15 +107,19 @@ def test_a_champion_that_changed_meanwhile_is_what_the_candidate_must_beat(
     @flow
     def release() -> None:
         with start(str(spec)) as run:
-            scores = scored(tmp_path, "candidate", [1] * right + [0] * (40 - right)).model_copy(
-                update={"model": run.base}
-            )
+            scores = scored(tmp_path, "candidate", [1] * right + [0] * (40 - right))
+            trained = with_adapter(run.base.base, tmp_path / "adapter")
+
+            def tested(run: Run, model: ModelRef, *given: Any) -> Scores:
+                assert model.adapter is None, "the files that are tested are those that are registered"
+                return scores.model_copy(update={"model": model})
+
             rival(run, scored(tmp_path, "first", [1] * 10 + [0] * 30), None)
-            monkeypatch.setattr(flows.release, "evaluate", lambda *given: scores)
+            monkeypatch.setattr(flows.release, "evaluate", tested)
             monkeypatch.setattr(flows.release, "judge", judged_while_another_is_promoted)
             monkeypatch.setattr(flows.release, "conclude", lambda *given: found.append(given[5:7]))
             decision = Decision(step="after_sft", action="release", reasons=("so",), evidence={})
-            candidate = Candidate(model=run.base, scores=scores, verdict=verdict(passed=True), decision=decision)
+            candidate = Candidate(model=trained, scores=scores, verdict=verdict(passed=True), decision=decision)
             ref = DatasetRef(uri="/w/rows.parquet", fingerprint="f" * 16, rows=40)
             rows = CurateResult.model_construct(train=ref, validation=ref, test=ref)
             baseline = Baseline.model_construct(kind="text", zero_shot=scores, few_shot=scores)
@@ -126,6 +131,7 @@ def test_a_champion_that_changed_meanwhile_is_what_the_candidate_must_beat(
     assert (version.version, promotion.alias, promotion.stale, promotion.previous) == ("3", alias, False, "2")
     assert aliases(NAME)["champion"] == ("3" if alias == "champion" else "2")
     assert tags("3", NAME)["gate.release"] == seen[-1]
+    assert tags("3", NAME)["posttrain.adapter"] == str(tmp_path / "adapter")
     description = tracking.client().get_model_version(NAME, "3").description
     assert description.startswith("tickets version 3: tiny after no training on 40 rows")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapters import with_adapter
 
 from posttrain.artifacts import ModelRef
 from posttrain.errors import ModelError
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """A random Llama of two layers with an adapter whose weights matter."""
-    from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from posttrain.models.tiny.pretrain import train_tokenizer
@@ -33,14 +33,8 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=1, initializer_range=0.3, **shape)
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "base")
-    lora = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM"))
-    lora.save_pretrained(folder / "idle")  # B is zero
-    with torch.no_grad():
-        for name, weight in lora.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.3)
-    lora.save_pretrained(folder / "adapter")
-    return ModelRef(base=str(folder / "base"), adapter=str(folder / "adapter"), fingerprint="a")
+    with_adapter(folder / "base", folder / "idle", 0)
+    return with_adapter(folder / "base", folder / "adapter")
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,18 @@ from pathlib import Path
 import pyarrow as arrow
 import pytest
 import torch
+from adapters import with_adapter
 from pyarrow import parquet
 from registered import scored
 from typer.testing import CliRunner
 
 from flows.cli import app
 from posttrain import registry, tracking
-from posttrain.artifacts import DatasetRef, ModelRef, file_digest
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
 from posttrain.errors import ModelError, WorkspaceError
 from posttrain.exporting import Exported, demands, export_version, measuring
 from posttrain.models.load import load_model
+from posttrain.models.merging import merge
 from posttrain.registry import Asking
 from posttrain.registry.exported import Weights, weights_of
 from posttrain.registry.kept import local
@@ -41,7 +43,6 @@ gates:
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from posttrain.models.tiny.pretrain import train_tokenizer
@@ -54,17 +55,19 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=1, initializer_range=0.3, **shape)
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "base")
-    lora = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, weight in lora.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.3)
-    lora.save_pretrained(folder / "adapter")
-    return ModelRef(base=str(folder / "base"), adapter=str(folder / "adapter"), fingerprint="1234567812345678")
+    return with_adapter(folder / "base", folder / "adapter")
 
 
 @pytest.fixture(scope="module")
-def store(adapted: ModelRef, empty_store: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def released(adapted: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """As one folder, which is what is tested and registered."""
+    return merge(adapted, Workspace(tmp_path_factory.mktemp("merged"))).result.model
+
+
+@pytest.fixture(scope="module")
+def store(
+    adapted: ModelRef, released: ModelRef, empty_store: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A folder whose store has one version of the model, and no champion."""
     root = tmp_path_factory.mktemp("store")
     (root / "mlflow.db").write_bytes(empty_store)
@@ -73,8 +76,9 @@ def store(adapted: ModelRef, empty_store: bytes, tmp_path_factory: pytest.TempPa
         tracking.connect(root, "export-test")
         with tracking.pipeline_run("export-test", "spec") as run:
             registry.register(
-                adapted,
+                released,
                 NAME,
+                trained=adapted,
                 asking=Asking(max_new_tokens=4),
                 scores=scored(root, "scores", [1, 0, 1]),
                 run_id=run,
@@ -85,18 +89,18 @@ def store(adapted: ModelRef, empty_store: bytes, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def weights(store: Path, adapted: ModelRef) -> Weights:
+def weights(store: Path, released: ModelRef) -> Weights:
     return Weights(
         name=NAME,
         version="1",
-        model=ModelRef(base=local(f"models:/{NAME}/1") + "/artifacts/model", fingerprint=adapted.fingerprint),
+        model=ModelRef(base=local(f"models:/{NAME}/1") + "/artifacts/model", fingerprint=released.fingerprint),
         run_id="r",
         checked=(),
     )
 
 
 def test_a_version_is_written_whole_and_answers_as_base_and_adapter(
-    store: Path, adapted: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, adapted: ModelRef, released: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["export", f"{NAME}@1", "--to", "out/model"])
@@ -109,7 +113,7 @@ def test_a_version_is_written_whole_and_answers_as_base_and_adapter(
         copy = load_model(ModelRef(base="out/model", fingerprint=""), device="cpu")(ids).logits
         assert torch.allclose(copy, load_model(adapted, device="cpu")(ids).logits, atol=1e-4)
     told = json.loads(Path("out/model/export.json").read_text())
-    assert (told["version"], told["format"], told["evaluated_as"]) == ("1", "merged", adapted.fingerprint)
+    assert (told["version"], told["format"], told["evaluated_as"]) == ("1", "merged", released.fingerprint)
 
     again = CliRunner().invoke(app, ["export", NAME, "--to", "out/model"])
     assert again.exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,16 @@ import mlflow
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
+from adapters import with_adapter
 from registered import verdict
 
 from posttrain import registry, tracking
-from posttrain.artifacts import DatasetRef, ModelRef, file_digest
+from posttrain.artifacts import DatasetRef, ModelRef, Workspace, file_digest
+from posttrain.errors import ModelError
 from posttrain.evaluation.generate import answer
 from posttrain.evaluation.scores import Score, Scores
-from posttrain.models.load import load_model, load_tokenizer
+from posttrain.models.load import content_digest, load_model, load_tokenizer
+from posttrain.models.merging import merge
 from posttrain.prompts import messages
 from posttrain.registry import Asking, Registered
 
@@ -38,7 +42,6 @@ ASKING = Asking(system="Answer with JSON.", max_new_tokens=12, batch_size=2)
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """A random Llama with a LoRA adapter whose weights matter, both on disk."""
     import torch
-    from peft import LoraConfig, get_peft_model
 
     from posttrain.models.tiny.pretrain import new_model, train_tokenizer
 
@@ -50,13 +53,13 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
                 weight.normal_(std=0.3)
     model.save_pretrained(folder / "base")
     train_tokenizer([*TEXTS, *PROMPTS]).save_pretrained(folder / "base")
-    lora = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, weight in lora.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.3)
-    lora.save_pretrained(folder / "adapter")
-    return ModelRef(base=str(folder / "base"), adapter=str(folder / "adapter"), fingerprint="1234567812345678")
+    return with_adapter(folder / "base", folder / "adapter")
+
+
+@pytest.fixture(scope="module")
+def released(adapted: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """The same as one folder: what is tested and registered."""
+    return merge(adapted, Workspace(tmp_path_factory.mktemp("merged"))).result.model
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,9 @@ def scores_of(model: ModelRef, folder: Path, outputs: list[str], value: float = 
     )
 
 
-def add(model: ModelRef, run_id: str, scores: Scores, asking: Asking = ASKING) -> Registered:
+def add(
+    model: ModelRef, run_id: str, scores: Scores, asking: Asking = ASKING, trained: ModelRef | None = None
+) -> Registered:
     """Register with the lineage that these tests look at."""
     return registry.register(
         model,
@@ -106,15 +111,16 @@ def add(model: ModelRef, run_id: str, scores: Scores, asking: Asking = ASKING) -
             "general": None,
         },
         spec_digest="0123456789abcdef",
+        trained=trained,
     )
 
 
 def test_the_documented_line_gives_what_evaluation_saw(
-    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
     """In another process, knowing nothing but the store's address."""
-    scores = scores_of(adapted, tmp_path, outputs)
-    made = add(adapted, run_id, scores)
+    scores = scores_of(released, tmp_path, outputs)
+    made = add(released, run_id, scores)
     registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
     line = registry.load_line(os.environ["MLFLOW_TRACKING_URI"], "voice-assistant")
     assert 'mlflow.pyfunc.load_model("models:/voice-assistant@champion").predict(["play some jazz"])' in line
@@ -125,9 +131,9 @@ def test_the_documented_line_gives_what_evaluation_saw(
 
 
 def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
-    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+    adapted: ModelRef, released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
-    made = add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+    made = add(released, run_id, scores_of(released, tmp_path, outputs), trained=adapted)
     registry.keep_verdicts(made, [verdict(passed=False)])
     client = tracking.client()
     version = client.get_model_version("voice-assistant", made.version)
@@ -135,7 +141,7 @@ def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
     folder = Path(mlflow.artifacts.download_artifacts(made.uri))
     assert version.tags["posttrain.dataset.train"] == "aaaabbbbccccdddd"
     assert version.tags["posttrain.spec_digest"] == "0123456789abcdef"
-    assert version.tags["posttrain.base"] == adapted.base
+    assert (version.tags["posttrain.base"], version.tags["posttrain.adapter"]) == (adapted.base, adapted.adapter)
     assert version.tags["gate.release"] == "refused"
     assert version.tags["gate.release.summary"] == "the release gate says False"
     assert "slot_f1 0.500 [0.400, 0.600]" in version.description
@@ -147,24 +153,49 @@ def test_a_version_carries_signature_lineage_metrics_and_no_pickle(
     assert not kinds & {".pkl", ".bin", ".pt", ".pth"}
 
 
-def test_the_same_model_asked_the_same_way_is_one_version(
+def test_what_is_registered_is_byte_for_byte_what_was_evaluated(
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    made = add(released, run_id, scores_of(released, tmp_path, outputs))
+    folder = Path(mlflow.artifacts.download_artifacts(made.uri), "artifacts", "model")
+    assert content_digest(folder) == content_digest(Path(released.base))
+
+
+def test_files_that_changed_since_they_were_evaluated_are_not_registered(
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(released.base, tmp_path / "model")
+    model = released.model_copy(update={"base": str(copy)})
+    (copy / "generation_config.json").write_text('{"do_sample": true}')
+    with pytest.raises(ModelError, match="its files are not those that were evaluated"):
+        add(model, run_id, scores_of(model, tmp_path, outputs))
+
+
+def test_an_adapter_is_not_registered_by_itself(
     adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
-    scores = scores_of(adapted, tmp_path, outputs)
-    first, again = add(adapted, run_id, scores), add(adapted, run_id, scores)
-    other = add(adapted, run_id, scores, Asking(system="Answer in French.", max_new_tokens=12, batch_size=2))
+    with pytest.raises(ModelError, match="is not merged into"):
+        add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+
+
+def test_the_same_model_asked_the_same_way_is_one_version(
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+) -> None:
+    scores = scores_of(released, tmp_path, outputs)
+    first, again = add(released, run_id, scores), add(released, run_id, scores)
+    other = add(released, run_id, scores, Asking(system="Answer in French.", max_new_tokens=12, batch_size=2))
     assert (first.version, first.reused) == ("1", False)
     assert (again.version, again.reused, again.model_id) == ("1", True, first.model_id)
     assert (other.version, other.reused) == ("2", False)
 
 
 def test_the_champion_brings_its_weights_and_scores(
-    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
     """The workspace may be gone: what the paired test needs is kept with the version."""
     assert registry.champion("voice-assistant") is None
-    scores = scores_of(adapted, tmp_path / "workspace", outputs)
-    made = add(adapted, run_id, scores)
+    scores = scores_of(released, tmp_path / "workspace", outputs)
+    made = add(released, run_id, scores)
     registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
     Path(scores.outputs.uri).unlink()
     champion = registry.champion("voice-assistant")
@@ -180,11 +211,11 @@ def test_the_champion_brings_its_weights_and_scores(
 
 
 def test_new_scores_of_a_registered_model_replace_the_kept_ones(
-    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
-    made = add(adapted, run_id, scores_of(adapted, tmp_path / "a", outputs, value=0.5))
+    made = add(released, run_id, scores_of(released, tmp_path / "a", outputs, value=0.5))
     registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
-    add(adapted, run_id, scores_of(adapted, tmp_path / "b", [f"{text}!" for text in outputs], value=0.75))
+    add(released, run_id, scores_of(released, tmp_path / "b", [f"{text}!" for text in outputs], value=0.75))
     champion = registry.champion("voice-assistant")
     assert champion is not None
     assert champion.scores is not None
@@ -192,15 +223,15 @@ def test_new_scores_of_a_registered_model_replace_the_kept_ones(
 
 
 def test_the_incumbent_is_whom_the_candidate_must_beat(
-    adapted: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
+    released: ModelRef, outputs: list[str], run_id: str, tmp_path: Path
 ) -> None:
     """The same weights asked in another way are another candidate, to be compared like any other."""
-    assert registry.incumbent("voice-assistant", adapted, ASKING) == registry.Incumbent()
-    made = add(adapted, run_id, scores_of(adapted, tmp_path, outputs))
+    assert registry.incumbent("voice-assistant", released, ASKING) == registry.Incumbent()
+    made = add(released, run_id, scores_of(released, tmp_path, outputs))
     registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
-    same = registry.incumbent("voice-assistant", adapted, ASKING)
+    same = registry.incumbent("voice-assistant", released, ASKING)
     assert (same.version, same.is_candidate, same.scores) == ("1", True, None)
-    other = registry.incumbent("voice-assistant", adapted, Asking(system="Answer in French."))
+    other = registry.incumbent("voice-assistant", released, Asking(system="Answer in French."))
     assert (other.version, other.is_candidate) == ("1", False)
     assert other.scores is not None
     assert other.scores.metrics["slot_f1"].value == 0.5
@@ -221,7 +252,8 @@ def test_virtual_tokens_which_cannot_be_merged_are_registered_beside_the_base(
     tokenizer = load_tokenizer(model)
     seen, _ = answer(load_model(model, merge=True), tokenizer, conversations, max_new_tokens=12)
 
-    made = add(model, run_id, scores_of(model, tmp_path, seen))
+    whole = merge(model, Workspace(tmp_path / "work")).result.model
+    made = add(whole, run_id, scores_of(whole, tmp_path, seen), trained=model)
     registry.promote("voice-assistant", made.version, verdict(passed=True), against=None)
 
     assert mlflow.pyfunc.load_model(made.uri).predict(PROMPTS) == seen
