@@ -5,9 +5,10 @@
 
 The embedded base is taught some SNIPS rows (a short SFT, made once and kept in the cache). Each method then starts from
 that model, asks it prompts that SFT has not seen, and is rewarded by the task's verifier: valid JSON 0.2, the right
-intent 0.2, slot F1 0.6. What it gained is measured on official test rows by which no setting was chosen, greedily,
-against the SFT model's answers to the same rows: the mean reward, with the paired bootstrap's 95 % interval. KL is of answers drawn at temperature 1,
-in nats an answer. Seconds are those of the training itself: sampling, rewards and updates, model loading included.
+intent 0.2, slot F1 0.6. What it gained is measured greedily on official test rows by which no setting was chosen,
+against the SFT model's answers to the same rows: the mean reward, with the paired bootstrap's 95 % interval. KL is of
+answers drawn at temperature 1, in nats an answer. Seconds are those of the training itself: sampling, rewards and
+updates, model loading included.
 
 Every method samples about as many answers. Rates are those that a model of four million weights needs, which are far
 above S3's 1e-6 at 7B (`posttrain.models.recipe`); what differs from the spec's defaults stands in `SETTINGS`. The last
