@@ -20,7 +20,6 @@ import pytest
 
 from posttrain.artifacts import ModelRef, Workspace
 from posttrain.errors import GuardTripped, StageCrashed
-from posttrain.progress import silent
 from posttrain.spec import AlignSpec, GuardsSpec, SFTSpec, TaskSpec
 from posttrain.spec.sections.guards import HackingSpec
 from posttrain.spec.sections.online import OnlineSpec
@@ -28,6 +27,9 @@ from posttrain.training import online, preference, sft, trainer
 from posttrain.training.guards.easing import Ease
 from posttrain.training.guards.record import read_state
 from posttrain.training.job import Recipe, TrainingJob
+from posttrain.training.online.lesson import Lesson
+from posttrain.training.online.ppo import run_ppo
+from posttrain.training.online.questions import ask
 from posttrain.training.result import TrainResult
 from posttrain.training.rewards import intent_slots
 from posttrain.training.signals import Signals
@@ -102,9 +104,8 @@ def by_reward(
     def attempt(job: Any) -> TrainResult:
         trainer.prepare_process(job)
         model, tokenizer, base = trainer.load_policy(job)
-        questions, _ = online.ask(job, tokenizer)
-        signals = Signals([reward], lambda step: [1.0])
-        return online.run_ppo(job, model, tokenizer, base, questions, signals, silent, (), {})
+        questions, _ = ask(job, tokenizer)
+        return run_ppo(Lesson(job, model, tokenizer, base, questions, Signals([reward], lambda step: [1.0])))
 
     return here(made, folder).model_copy(update={"guards": guards}), attempt
 

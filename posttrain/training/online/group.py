@@ -21,14 +21,14 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
 from posttrain.errors import DataError
-from posttrain.progress import Progress
 from posttrain.training import head, trainer
+from posttrain.training.online.independent import measure_of, watch_of
+from posttrain.training.online.job import OnlineJob
+from posttrain.training.online.lesson import Lesson
 from posttrain.training.result import TrainResult
 
 if TYPE_CHECKING:
-    from posttrain.training.online import OnlineJob
     from posttrain.training.ppo.health import Observe
-    from posttrain.training.ppo.trainer import Question
     from posttrain.training.rewards import Reward
     from posttrain.training.signals import Signals
 
@@ -101,17 +101,7 @@ class Watching(TrainerCallback):
                 observe(state.global_step, in_our_names(logs), *self.seen)
 
 
-def run_group(
-    job: OnlineJob,
-    model: Any,
-    tokenizer: Any,
-    base: str,
-    questions: Sequence[Question],
-    signals: Signals,
-    progress: Progress,
-    observers: Sequence[Observe],
-    counted: dict[str, float],
-) -> TrainResult:
+def run_group(lesson: Lesson) -> TrainResult:
     """GRPO or RLOO in this process. Raises: `DataError`; `TrainingDiverged`."""
     from datasets import Dataset
     from trl.trainer.grpo_config import GRPOConfig
@@ -119,9 +109,9 @@ def run_group(
     from trl.trainer.rloo_config import RLOOConfig
     from trl.trainer.rloo_trainer import RLOOTrainer
 
-    from posttrain.training.online import measure_of, watch_of
     from posttrain.training.ppo.actor import Actor
 
+    job, questions, signals = lesson.job, lesson.questions, lesson.signals
     prompts = job.online.rollout_batch_size // job.samples
     if len(questions) < prompts:
         raise DataError(
@@ -131,18 +121,18 @@ def run_group(
     configure, build = {"grpo": (GRPOConfig, GRPOTrainer), "rloo": (RLOOConfig, RLOOTrainer)}[job.algorithm]
     columns: dict[str, list[Any]] = {name: [one.columns[name] for one in questions] for name in questions[0].columns}
     rows = Dataset.from_dict({"prompt": [one.turns for one in questions], **columns})
-    watch = watch_of(job, questions)
-    watching = Watching(signals, (*observers, watch))
+    watch = watch_of(lesson)
+    watching = Watching(signals, (*lesson.observers, watch))
 
     def make() -> Any:
-        reference = None if job.method == "lora" else _frozen(model)
+        reference = None if job.method == "lora" else _frozen(lesson.model)
         made = trainer.resumable(build, InOurOrder)(
-            model=model,
+            model=lesson.model,
             reward_funcs=functions(job, signals, watching),
             args=configure(**arguments(job, len(rows))),
             train_dataset=rows,
-            processing_class=tokenizer,
-            peft_config=trainer.adapter_config(job, model),
+            processing_class=lesson.tokenizer,
+            peft_config=trainer.adapter_config(job, lesson.model),
         )
         if reference is not None:
             # TRL loads its reference from where the model says that it came from, which is not where SFT's merged is.
@@ -150,14 +140,16 @@ def run_group(
         # Our scoring of completions knows nothing of a temperature, by which TRL divides.
         setattr(made.model.get_base_model() if hasattr(made.model, "peft_config") else made.model, head.PATCHED, True)
         watching.trainer = made
-        watch.measure = measure_of(job, Actor(made.model, None, job.online.temperature), tokenizer, signals)
+        watch.measure = measure_of(lesson, Actor(made.model, None, job.online.temperature))
         made.add_callback(watching)
         return made
 
     lengths = [len(one.ids) for one in questions]
-    result = trainer.fit(job, make, lengths, tokenizer, base, progress, counted, watch=watch)
+    result = trainer.fit(
+        job, make, lengths, lesson.tokenizer, lesson.base, lesson.progress, lesson.counted, watch=watch
+    )
     curve = tuple(point.model_copy(update={"metrics": in_our_names(point.metrics)}) for point in result.curve)
-    return result.model_copy(update={"curve": curve, "metrics": {**trainer.latest(curve), **counted}})
+    return result.model_copy(update={"curve": curve, "metrics": {**trainer.latest(curve), **lesson.counted}})
 
 
 def _frozen(model: Any) -> dict[str, torch.Tensor]:
