@@ -13,7 +13,7 @@ from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.training.guards.easing import Ease
 
 if TYPE_CHECKING:
-    from posttrain.spec import SFTSpec
+    from posttrain.spec import AlignSpec, RewardModelSpec, SFTSpec
 
 # These decide where and how fast, not what: they stay out of a stage's fingerprint. The number of threads and the
 # split of the batch change the last bits of float sums, so both are recorded in the result.
@@ -153,21 +153,24 @@ class TrainingJob(Frozen):
         }
 
 
-def shared(spec: SFTSpec, recipe: Recipe) -> dict[str, Any]:
-    """What every training takes from the `sft` section and the recipe alike: the way to train, and the machine."""
+def shared(spec: SFTSpec | AlignSpec | RewardModelSpec, sft: SFTSpec, recipe: Recipe) -> dict[str, Any]:
+    """What every training takes alike: its own section's values, SFT's way to train, and what the recipe fills in."""
     return {
-        "method": spec.method,
-        "max_grad_norm": spec.max_grad_norm,
-        "lora_rank": spec.lora_rank,
-        "lora_alpha": spec.lora_alpha,
-        "lora_targets": spec.lora_targets,
-        "num_virtual_tokens": spec.num_virtual_tokens,
-        "prefix_projection": spec.prefix_projection,
-        "encoder_hidden_size": spec.encoder_hidden_size,
-        "prompt_tuning_init_text": spec.prompt_tuning_init_text,
-        "save_steps": spec.save_steps,
-        "bf16": recipe.bf16 if spec.bf16 is None else spec.bf16,
-        "gradient_checkpointing": _checkpointed(spec, recipe),
+        "learning_rate": spec.learning_rate or recipe.learning_rate,
+        "max_length": spec.max_length,
+        "seed": spec.seed,
+        "method": sft.method,
+        "max_grad_norm": sft.max_grad_norm,
+        "lora_rank": sft.lora_rank,
+        "lora_alpha": sft.lora_alpha,
+        "lora_targets": sft.lora_targets,
+        "num_virtual_tokens": sft.num_virtual_tokens,
+        "prefix_projection": sft.prefix_projection,
+        "encoder_hidden_size": sft.encoder_hidden_size,
+        "prompt_tuning_init_text": sft.prompt_tuning_init_text,
+        "save_steps": sft.save_steps,
+        "bf16": recipe.bf16 if sft.bf16 is None else sft.bf16,
+        "gradient_checkpointing": _checkpointed(sft, recipe),
         "threads": recipe.threads,
     }
 

@@ -63,18 +63,15 @@ def resolve(policy: ModelRef, pairs: DatasetRef, spec: AlignSpec, sft: SFTSpec, 
     return PreferenceJob(
         model=policy,
         train=pairs,
-        learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=spec.num_train_epochs,
         batch_size=batch * answers,
         micro_batch_size=micro_batch(batch, recipe.micro_batch_size) * answers,
-        max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio,
-        seed=spec.seed,
         objective=OBJECTIVES[spec.method],
         beta=spec.beta,
         sft_weight=spec.sft_weight or 0.0,
         length_normalized=spec.length_normalized,
-        **shared(sft, recipe),
+        **shared(spec, sft, recipe),
     )
 
 

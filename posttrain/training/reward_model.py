@@ -130,17 +130,14 @@ def resolve(policy: ModelRef, pairs: DatasetRef, spec: RewardModelSpec, sft: SFT
     return RewardModelJob(
         model=start_from(policy, spec),
         train=pairs,
-        learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=spec.num_train_epochs,
         batch_size=batch,
         micro_batch_size=micro_batch(batch, recipe.micro_batch_size),
-        max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio,
-        seed=spec.seed,
         center_rewards_coefficient=spec.center_rewards_coefficient,
         held_out=spec.held_out,
         min_accuracy=spec.min_accuracy,
-        **{**shared(sft, recipe), "method": reward_model_method(spec, sft)},
+        **{**shared(spec, sft, recipe), "method": reward_model_method(spec, sft)},
     )
 
 

@@ -53,13 +53,11 @@ def resolve(
         model=base,
         train=train,
         validation=validation,
-        learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=spec.num_train_epochs or recipe.num_train_epochs,
         batch_size=batch,
         micro_batch_size=micro_batch(batch, spec.micro_batch_size or recipe.micro_batch_size, recipe.processes),
         processes=recipe.processes,
         distribution=recipe.distribution,
-        max_length=spec.max_length,
         warmup_ratio=recipe.warmup_ratio if spec.warmup_ratio is None else spec.warmup_ratio,
         lr_scheduler_type=spec.lr_scheduler_type,
         optimizer=spec.optimizer,
@@ -70,8 +68,7 @@ def resolve(
         assistant_turns=spec.assistant_turns,
         packing=spec.packing,
         padding_free=spec.padding_free,
-        seed=spec.seed,
-        **shared(spec, recipe),
+        **shared(spec, spec, recipe),
     )
 
 

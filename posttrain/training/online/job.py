@@ -95,7 +95,7 @@ def resolve(
             "does not divide; make it a multiple"
         )
     batch = online.mini_batch_size if spec.method == "ppo" else online.rollout_batch_size
-    settings = {**shared(sft, recipe), "max_grad_norm": online.max_grad_norm}
+    settings = {**shared(spec, sft, recipe), "max_grad_norm": online.max_grad_norm}
     return OnlineJob(
         algorithm=spec.method,
         model=policy,
@@ -103,15 +103,12 @@ def resolve(
         kind=task.kind,
         prompts=spec.prompts,
         samples=spec.samples,
-        learning_rate=spec.learning_rate or recipe.learning_rate,
         num_train_epochs=online.total_episodes / min(spec.prompts, max(1, train.rows)),
         batch_size=batch,
         micro_batch_size=micro_batch(batch, recipe.micro_batch_size),
-        max_length=spec.max_length,
         max_new_tokens=max_new_tokens,
         warmup_ratio=recipe.warmup_ratio,
         lr_scheduler_type="linear",
-        seed=spec.seed,
         online=online,
         slices=tuple(slices),
         validation=validation,
