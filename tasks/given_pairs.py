@@ -19,13 +19,6 @@ def take_pairs(run: Run, preference: DatasetRef) -> PairsResult:
     with run.stage("pairs") as stage:
         done = given_pairs(preference, spec.align, spec.task.kind, run.workspace, stage.progress)
         result = done.result
-        stage.finish(
-            done,
-            f"{result.kept:,} of data.preference",
-            params=spec.align.model_dump(),
-            metrics=show.pair_metrics(result),
-            datasets={"pairs": result.pairs},
-            tables=show.set_aside(result),
-        )
+        stage.finish(done, f"{result.kept:,} of data.preference", **show.logged_pairs(result, spec.align))
     show.artifact("given-pairs", "Preference pairs that people gave", show.pairs(result))
     return result

@@ -40,13 +40,7 @@ def make_pairs(run: Run, policy: ModelRef, rows: CurateResult, lagging: Sequence
             ranker=ranker_of(spec.align, run.root),
         )
         result = done.result
-        stage.finish(
-            done,
-            f"{result.kept:,} pairs of {result.prompts:,} prompts × {result.samples} samples",
-            params=spec.align.model_dump(),
-            metrics=show.pair_metrics(result),
-            datasets={"pairs": result.pairs},
-            tables=show.set_aside(result),
-        )
+        summary = f"{result.kept:,} pairs of {result.prompts:,} prompts × {result.samples} samples"
+        stage.finish(done, summary, **show.logged_pairs(result, spec.align))
     show.artifact("pairs", "On-policy preference pairs", show.pairs(result))
     return result

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from posttrain.data.validate import ValidateResult
     from posttrain.evaluation.scores import Scores
     from posttrain.gates import Check, Verdict
+    from posttrain.spec import AlignSpec
     from posttrain.strategy import Decision
     from posttrain.training.result import PairsResult, TrainResult
     from posttrain.training.rewards import Addition
@@ -226,6 +227,16 @@ def pairs(result: PairsResult) -> str:
     figures = table(("figure", "value"), [(key.replace("_", " "), value) for key, value in values.items()])
     dropped = table(("rule", "pairs set aside"), result.dropped.items()) if result.dropped else "No pair was set aside."
     return f"{result.words}\n\n{figures}\n\n{dropped}\n\nPairs set aside: `{result.set_aside.uri}`"
+
+
+def logged_pairs(result: PairsResult, spec: AlignSpec) -> dict[str, Any]:
+    """What MLflow is told of pairs, whoever gave them: arguments of `StageRun.finish`."""
+    return {
+        "params": spec.model_dump(),
+        "metrics": pair_metrics(result),
+        "datasets": {"pairs": result.pairs},
+        "tables": set_aside(result),
+    }
 
 
 def set_aside(result: PairsResult) -> dict[str, list[dict[str, object]]]:
