@@ -31,8 +31,8 @@ sys.path.insert(0, str(PROJECT))
 
 from posttrain.artifacts import DatasetRef, ModelRef, file_digest  # noqa: E402
 from posttrain.models.estimate import PROCESS_BYTES  # noqa: E402
-from posttrain.models.recipe import Method  # noqa: E402
 from posttrain.models.shape import shape_of  # noqa: E402
+from posttrain.spec.methods import Method  # noqa: E402
 from posttrain.training.result import TrainResult  # noqa: E402
 
 UPDATES = 6

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from posttrain.models.recipe import Method, Recipe, align_recipe, full_rate, lora_rate, sft_recipe, updates
+from posttrain.models.recipe import Recipe, align_recipe, full_rate, lora_rate, sft_recipe, updates
 from posttrain.spec import AlignSpec, SFTSpec
+from posttrain.spec.methods import Method
 
 
 @pytest.mark.parametrize(("parameters", "rate"), [(7e9, 1e-5), (13e9, 5.4e-6), (70e9, 1e-6)])
