@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapters import with_adapter
+from adapters import random_llama, with_adapter
 
 from posttrain.artifacts import ModelRef
 from posttrain.errors import ModelError
@@ -21,20 +21,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """A random Llama of two layers with an adapter whose weights matter."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from posttrain.models.tiny.pretrain import train_tokenizer
-
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer([*export.TEXTS, "play a song"])
-    tokenizer.save_pretrained(folder / "base")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=1, initializer_range=0.3, **shape)
-    model = LlamaForCausalLM(config)
-    model.save_pretrained(folder / "base")
-    with_adapter(folder / "base", folder / "idle", 0)
-    return with_adapter(folder / "base", folder / "adapter")
+    base = random_llama(folder / "base", [*export.TEXTS, "play a song"])
+    with_adapter(base, folder / "idle", 0)
+    return with_adapter(base, folder / "adapter")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as arrow
 import pytest
 import torch
-from adapters import with_adapter
+from adapters import random_llama, with_adapter
 from pyarrow import parquet
 from registered import scored
 from typer.testing import CliRunner
@@ -43,19 +43,9 @@ gates:
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from posttrain.models.tiny.pretrain import train_tokenizer
-
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer(["play the last song by Sade", '{"artist": "Sade"}'])
-    tokenizer.save_pretrained(folder / "base")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=1, initializer_range=0.3, **shape)
-    model = LlamaForCausalLM(config)
-    model.save_pretrained(folder / "base")
-    return with_adapter(folder / "base", folder / "adapter")
+    base = random_llama(folder / "base", ["play the last song by Sade", '{"artist": "Sade"}'])
+    return with_adapter(base, folder / "adapter")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import mlflow
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
-from adapters import with_adapter
+from adapters import random_llama, with_adapter
 from registered import verdict
 
 from posttrain import registry, tracking
@@ -41,19 +41,8 @@ ASKING = Asking(system="Answer with JSON.", max_new_tokens=12, batch_size=2)
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """A random Llama with a LoRA adapter whose weights matter, both on disk."""
-    import torch
-
-    from posttrain.models.tiny.pretrain import new_model, train_tokenizer
-
     folder = tmp_path_factory.mktemp("model")
-    model = new_model(0)
-    with torch.no_grad():  # else a random model with tied embeddings repeats its last token
-        for weight in model.model.layers.parameters():
-            if weight.ndim == 2:
-                weight.normal_(std=0.3)
-    model.save_pretrained(folder / "base")
-    train_tokenizer([*TEXTS, *PROMPTS]).save_pretrained(folder / "base")
-    return with_adapter(folder / "base", folder / "adapter")
+    return with_adapter(random_llama(folder / "base", [*TEXTS, *PROMPTS]), folder / "adapter")
 
 
 @pytest.fixture(scope="module")
