@@ -17,7 +17,7 @@ from flows.decisions import ANSWERS, cost
 from flows.display import where_to_look
 from flows.run_command import run_pipeline
 from posttrain.outcome import Outcome
-from posttrain.strategy import MEANING, TRAINS, Alternative, Decision
+from posttrain.strategy import TRAINS, Alternative, Decision, meaning
 
 
 def show_advice(path: Path) -> None:
@@ -59,6 +59,6 @@ def alternatives_table(alternatives: tuple[Alternative, ...], aligner: str = "DP
     table.add_column("cost", justify="right", no_wrap=True)
     table.add_column("why not", ratio=6, overflow="fold")
     for other in alternatives:
-        meaning = MEANING[other.action].replace("DPO", aligner).partition(":")[0]
-        table.add_row(Text(meaning), cost(other).removeprefix(", "), Text(other.why_not))
+        rung = meaning(other.action, aligner).partition(":")[0]
+        table.add_row(Text(rung), cost(other).removeprefix(", "), Text(other.why_not))
     return table

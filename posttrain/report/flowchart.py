@@ -19,13 +19,20 @@ Kind = Literal["work", "question", "gate", "end"]
 
 @dataclass(frozen=True)
 class Box:
-    """A box of the chart. Column 0 is the ladder, column 1 what one leaves it for; `row` counts from the top."""
+    """A box of the chart. Column 0 is the ladder, column 1 what one leaves it for; `row` counts from the top.
+
+    `title` has room for the name of alignment's method; `titled` fills it.
+    """
 
     key: str
     title: str
     kind: Kind
     row: int
     column: int = 0
+
+    def titled(self, aligner: str) -> str:
+        """The title, with alignment's method by its name."""
+        return self.title.format(aligner=aligner)
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,9 @@ class Way:
     keys: tuple[str, ...]
     answers: dict[str, str]
     aligner: str = "DPO"
-    """The name of alignment's method, in place of DPO in titles."""
+    """The name of alignment's method."""
     fallback: bool = False
-    """Whether the gate after DPO refused, so that the model before it went on."""
+    """Whether the gate after alignment refused, so that the model before it went on."""
 
     @property
     def edges(self) -> tuple[tuple[str, str], ...]:
@@ -76,11 +83,11 @@ BOXES: tuple[Box, ...] = (
     Box("measure_more", "Measure more", "end", 12, 1),
     Box("more", "Would rows help?", "question", 13),
     Box("collect_after", "Collect rows", "end", 13, 1),
-    Box("dpo_limits", "DPO within limits?", "question", 14),
+    Box("dpo_limits", "{aligner} within limits?", "question", 14),
     Box("keep_sft", "Keep SFT", "end", 14, 1),
-    Box("dpo", "DPO", "work", 15),
+    Box("dpo", "{aligner}", "work", 15),
     Box("rethink", "Rethink", "end", 15, 1),
-    Box("after_align", "Gate after DPO", "gate", 16),
+    Box("after_align", "Gate after {aligner}", "gate", 16),
     Box("refused", "Not released", "end", 16, 1),
     Box("release", "Release gate", "gate", 17),
     Box("challenger", "Challenger", "end", 17, 1),
@@ -137,9 +144,9 @@ ASKED_AT: dict[str, str] = {
     "Does a slice lag behind?": "slice",
     "Can it be optimised further?": "able",
     "Would more rows meet the target?": "more",
-    "Is DPO within the limits?": "dpo_limits",
+    "Is {aligner} within the limits?": "dpo_limits",
 }
-"""The question of a `Turn` → its box."""
+"""The question of a `Turn` → its box; with room for the name of alignment's method."""
 
 LEADS_TO: dict[tuple[Step, Action], str] = {
     ("baseline", "use_prompt"): "use_prompt",
@@ -168,8 +175,8 @@ def way(report: ReportInput) -> Way:
     met: list[str] = []
     answers: dict[str, str] = {}
     for decision in last_decisions(report.decisions):
-        turns = [(turn.question.replace(f"Is {decision.aligner} ", "Is DPO "), turn.answer) for turn in decision.path]
-        asked = {ASKED_AT[question]: answer for question, answer in turns if question in ASKED_AT}
+        boxes = asked_at(decision.aligner)
+        asked = {boxes[turn.question]: turn.answer for turn in decision.path if turn.question in boxes}
         met += ["data"] if decision.step == "baseline" else ["sft", *(name for name in judged if name == "after_sft")]
         met += [*_in_order(asked), LEADS_TO[decision.step, decision.action]]
         answers |= asked
@@ -180,6 +187,11 @@ def way(report: ReportInput) -> Way:
         met.append("refused")
     refused = any(verdict.name == "after_align" and not verdict.passed for verdict in report.verdicts)
     return Way(tuple(dict.fromkeys(met)), answers, report.aligner, fallback=refused)
+
+
+def asked_at(aligner: str) -> dict[str, str]:
+    """The question of a `Turn` → its box, where alignment's method has this name."""
+    return {question.format(aligner=aligner): key for question, key in ASKED_AT.items()}
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:
@@ -194,5 +206,5 @@ def in_words(taken: Way, notes: dict[str, str]) -> str:
 
 
 def _in_words(box: Box, taken: Way, notes: dict[str, str]) -> str:
-    said = " ".join(filter(None, [box.title.replace("DPO", taken.aligner), taken.answers.get(box.key, "")]))
+    said = " ".join(filter(None, [box.titled(taken.aligner), taken.answers.get(box.key, "")]))
     return f"{said} ({notes[box.key]})" if notes.get(box.key) else said

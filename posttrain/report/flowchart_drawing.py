@@ -86,7 +86,7 @@ def _box(box: Box, taken: Way, said: Mapping[str, str]) -> DrawnBox:
     return DrawnBox(
         key=box.key,
         kind=box.kind,
-        title=box.title.replace("DPO", taken.aligner),
+        title=box.titled(taken.aligner),
         note=shorten(said.get(box.key, ""), LONGEST_NOTE if on_ladder else LONGEST_EXIT_NOTE) if met else "",
         answer=taken.answers.get(box.key, "") if box.kind == "question" else "",
         x=LEFT if on_ladder else EXITS,

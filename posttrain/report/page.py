@@ -15,9 +15,9 @@ from posttrain.report.content import Changes, ReportInput, SideBySide
 from posttrain.report.differences import Part, marked
 from posttrain.report.flowchart_drawing import flowchart
 from posttrain.report.funnel import draw, in_funnel, stations, summary
-from posttrain.report.story import GATES, OUTCOMES, path
+from posttrain.report.story import GATES, OUTCOMES, gate_title, path
 from posttrain.report.templates import environment, tidy
-from posttrain.strategy import MEANING
+from posttrain.strategy import MEANING, meaning
 
 
 def render(report: ReportInput) -> str:
@@ -50,8 +50,8 @@ def render(report: ReportInput) -> str:
             changes=shown_changes(report.changes),
             mistakes=mistakes(report.confusion) if report.confusion else [],
             most_labels=MOST_LABELS,
-            gates={name: title.replace("DPO", report.aligner) for name, title in GATES.items()},
-            meaning={action: words.replace("DPO", report.aligner) for action, words in MEANING.items()},
+            gates={name: gate_title(name, report.aligner) for name in GATES},
+            meaning={action: meaning(action, report.aligner) for action in MEANING},
             outcomes=OUTCOMES,
             seconds=sum(stage.seconds for stage in report.stages if not stage.reused),
             all_seconds=sum(stage.seconds for stage in report.stages),

@@ -11,7 +11,7 @@ from posttrain.gates import Verdict
 from posttrain.outcome import last_decisions
 from posttrain.report.content import ReportInput
 from posttrain.report.templates import words
-from posttrain.strategy import MEANING, Decision
+from posttrain.strategy import Decision
 from posttrain.strategy.decision import Alternative, Turn
 from posttrain.wording import number
 
@@ -20,7 +20,8 @@ QUESTIONS = {
     "after_sft": "Does SFT need preference alignment on top?",
 }
 OUTCOMES = {"passed": "passed", "refused": "refused", "too_few_rows": "too few rows to tell"}
-GATES = {"after_sft": "Gate after SFT", "after_align": "Gate after DPO", "release": "Release gate"}
+GATES = {"after_sft": "Gate after SFT", "after_align": "Gate after {aligner}", "release": "Release gate"}
+"""With room for the name of alignment's method."""
 # In the order of the flow, so that the page tells one story.
 STORY = ("decision:baseline", "gate:after_sft", "decision:after_sft", "gate:after_align", "gate:release")
 
@@ -57,8 +58,8 @@ def path(report: ReportInput) -> list[PathStep]:
 
 def _earlier(decision: Decision, report: ReportInput) -> tuple[str, ...]:
     """What was decided at the same step before, if it was something else."""
-    before = [each.action for each in report.decisions if each.step == decision.step and each != decision]
-    return tuple(f"asked again; decided at first: {MEANING[action]}" for action in before if action != decision.action)
+    before = [each for each in report.decisions if each.step == decision.step and each.action != decision.action]
+    return tuple(f"asked again; decided at first: {each.meaning}" for each in before)
 
 
 def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
@@ -78,9 +79,14 @@ def _decided(decision: Decision, earlier: tuple[str, ...] = ()) -> PathStep:
     )
 
 
+def gate_title(name: str, aligner: str) -> str:
+    """The gate in words; `aligner` is the name of alignment's method. A gate that has none keeps its name."""
+    return GATES[name].format(aligner=aligner) if name in GATES else name
+
+
 def _judged(verdict: Verdict, aligner: str) -> PathStep:
     return PathStep(
-        GATES.get(verdict.name, verdict.name).replace("DPO", aligner),
+        gate_title(verdict.name, aligner),
         OUTCOMES[verdict.outcome],
         "good" if verdict.passed else "bad",
         tuple(check.reason for check in verdict.checks) or (verdict.summary,),

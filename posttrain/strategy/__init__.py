@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from posttrain.strategy.after import after_training
 from posttrain.strategy.before import before_training
-from posttrain.strategy.decision import MEANING, TRAINS, Action, Alternative, Decision, Step, Turn
+from posttrain.strategy.decision import MEANING, TRAINS, Action, Alternative, Decision, Step, Turn, meaning
 from posttrain.strategy.evidence import Evidence, Limits, Preferences, Quality, Rung, best_baseline
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Turn",
     "best_baseline",
     "decide",
+    "meaning",
 ]
 
 

@@ -33,17 +33,23 @@ MEANING: dict[Action, str] = {
     "keep_prompt": "keep the better prompt, although a target is missed",
     "mend_data": "mend the data first",
     "collect_data": "collect more data",
-    "align_base": "DPO on the base model, without SFT",
+    "align_base": "{aligner} on the base model, without SFT",
     "sft": "SFT",
     "release": "release the model after SFT",
     "keep_sft": "keep the model after SFT, although a target is missed",
     "measure_more": "measure on more rows: these cannot tell",
-    "align": "DPO on top of SFT",
+    "align": "{aligner} on top of SFT",
     "rethink": "rethink the task",
 }
+"""With room for the name of alignment's method."""
 
 TRAINS: tuple[Action, ...] = ("align_base", "sft")
 """What the first decision may say that trains a model; everything else is advice."""
+
+
+def meaning(action: Action, aligner: str) -> str:
+    """The action in words; `aligner` is the name of alignment's method, as people write it."""
+    return MEANING[action].format(aligner=aligner)
 
 
 class Turn(Frozen):
@@ -92,7 +98,7 @@ class Decision(Frozen):
     @property
     def meaning(self) -> str:
         """The action in words."""
-        return MEANING[self.action].replace("DPO", self.aligner)
+        return meaning(self.action, self.aligner)
 
     @property
     def by_people(self) -> bool:

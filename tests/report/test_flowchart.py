@@ -17,7 +17,7 @@ from posttrain.evaluation.scores import Gain, Score, Scores
 from posttrain.gates import Check, Verdict
 from posttrain.report.content import Ending
 from posttrain.report.deciding import notes
-from posttrain.report.flowchart import ASKED_AT, BOXES, LEADS_TO, USUAL, way
+from posttrain.report.flowchart import BOXES, LEADS_TO, USUAL, asked_at, way
 from posttrain.report.flowchart_drawing import flowchart
 from posttrain.strategy import Action, Decision, Evidence, Limits, Quality, decide
 
@@ -114,7 +114,8 @@ def test_every_end_of_the_strategy_has_its_box() -> None:
         last = decisions[-1]
         verdicts = (verdict("after_sft"),) if last.step == "after_sft" else ()
         taken = way(told(*decisions, verdicts=verdicts))
-        assert all(turn.question in ASKED_AT and ASKED_AT[turn.question] in taken.keys for turn in last.path)
+        boxes = asked_at(last.aligner)
+        assert all(turn.question in boxes and boxes[turn.question] in taken.keys for turn in last.path)
         assert taken.keys[0] == "data"
         end = LEADS_TO[last.step, last.action]
         assert end in taken.keys if last.action == "release" else taken.keys[-1] == end
@@ -192,6 +193,22 @@ def test_a_refused_dpo_says_which_model_goes_on(outcome: str, said: str) -> None
     assert drawn is not None
     assert said in {edge.says for edge in drawn.edges if edge.taken}
     assert ("refused: the model before DPO" in {edge.says for edge in drawn.edges}) == (outcome == "refused")
+
+
+def test_a_run_with_another_method_never_says_dpo() -> None:
+    """Asked twice after SFT, once with more time, and refused behind alignment: every place that names the method."""
+    first, last = after(HALFWAY, limits=DEAR, align_method="grpo"), after(HALFWAY, align_method="grpo")
+    judged = (verdict("after_sft"), verdict("after_align", "refused"), verdict("release"))
+    ran = told(decide(evidence(align_method="grpo")), last, verdicts=judged, alias="champion")
+    for decisions in ((first, last), (last, first)):
+        told_twice = ran.model_copy(update={"decisions": (ran.decisions[0], *decisions), "aligner": "GRPO"})
+        page = Page(report.render(told_twice))
+        assert "DPO" not in page.text
+        assert "Gate after GRPO" in page.text
+        assert "GRPO within limits?" in page.text
+        assert "GRPO on top of SFT" in page.text
+    assert "decided at first: GRPO on top of SFT" in page.text
+    assert "DPO on top of SFT" in Page(report.render(told(SFT, after(HALFWAY)))).text
 
 
 def test_each_box_on_the_way_says_its_number() -> None:

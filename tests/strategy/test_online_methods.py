@@ -13,7 +13,7 @@ from posttrain.evaluation.scores import Gain, Score, Scores
 from posttrain.models import estimate
 from posttrain.models.recipe import align_recipe, sft_recipe
 from posttrain.models.shape import shape_of
-from posttrain.report.flowchart import ASKED_AT, LEADS_TO
+from posttrain.report.flowchart import LEADS_TO, asked_at
 from posttrain.spec import AlignSpec, PipelineSpec, load
 from posttrain.spec.sections.online import OnlineSpec
 from posttrain.strategy import Evidence, Limits, decide
@@ -97,7 +97,7 @@ def test_its_stage_stands_in_the_estimate_where_pairs_and_dpo_stood(method: str)
     recipes = sft_recipe(spec.sft, 10**6, 1000), align_recipe(spec.align, "lora", 10**6, 600)
     found = estimate.estimate(shape_of(config), machine, estimate.Load.of(spec, *recipes, 1000, 100, 80))
 
-    assert [stage.stage for stage in found][5:] == [method, "evaluate aligned", "test"]
+    assert [stage.stage for stage in found][5:] == [method, "evaluate aligned", "merge", "test"]
     assert found[5].seconds > 0
 
 
@@ -121,7 +121,7 @@ def test_decisions_say_the_methods_name() -> None:
     assert "align it by preference (PPO)" in decision.reasons[-1]
     last = decision.path[-1].question
     assert last == "Is PPO within the limits?"
-    assert ASKED_AT[last.replace(decision.aligner, "DPO")] == "dpo_limits"
+    assert asked_at(decision.aligner)[last] == "dpo_limits"
     assert LEADS_TO["after_sft", "align"] == "dpo"
     dear = decide(Evidence(**given, seconds={"sft": 60, "align": 7200}, limits=Limits(max_minutes=10)))
     assert "SFT and PPO together should take" in dear.reasons[-1]
