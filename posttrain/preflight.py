@@ -42,7 +42,9 @@ def check(path: Path) -> Checked:
     if loaded.spec.sft.padding_free:
         machine.check_padding_free()
     base = load.resolve(loaded.spec.base, loaded.root)
-    return Checked(loaded, workspace, base, tuple(sources), tuple(_notes(loaded)))
+    _check_second_judge(loaded)
+    notes = (*_notes(loaded), *_check_reward_model(loaded, base))
+    return Checked(loaded, workspace, base, tuple(sources), notes)
 
 
 def _notes(loaded: LoadedSpec) -> Iterator[str]:
@@ -70,6 +72,36 @@ def _check_measuring(loaded: LoadedSpec) -> None:
         from posttrain.training.pairs import ranker_of
 
         ranker_of(loaded.spec.align, loaded.root)
+
+
+def _check_second_judge(loaded: LoadedSpec) -> None:
+    """That the reward model which the guards are to ask is there, and gives scores: they ask it in mid-training."""
+    named = loaded.spec.guards.hacking.reward_model
+    if named is None:
+        return
+    from posttrain.data.embedding.pretrained import folder_of
+    from posttrain.data.steps.scoring import check_scores
+
+    key = "guards.hacking.reward_model"
+    check_scores(folder_of(named, key), key)
+
+
+def _check_reward_model(loaded: LoadedSpec, base: ModelRef) -> tuple[str, ...]:
+    """That the model which the reward model starts from is there, and no larger than the policy, if one is learnt.
+
+    Returns a note where the spec lets it be larger. Its digest, which reads every weight, is left to its stage.
+    """
+    spec = loaded.spec
+    if spec.reward_model.model is None:
+        return ()
+    from posttrain.data.embedding.pretrained import folder_of
+    from posttrain.training.reward_model import check_size
+
+    folder = folder_of(spec.reward_model.model, "reward_model.model")
+    if not spec.learns_reward_model:
+        return ()
+    warning = check_size(ModelRef(base=str(folder), fingerprint=""), base, spec.reward_model.allow_larger)
+    return (f"reward_model.model: {warning}",) if warning else ()
 
 
 def workspace_of(loaded: LoadedSpec) -> Workspace:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.errors import DataError, SpecError
+from posttrain.errors import DataError, ModelError, SpecError
 from posttrain.models import machine
+from posttrain.models.load import TINY
 from posttrain.preflight import check
 
 SPEC = """\
@@ -72,3 +73,67 @@ def test_what_only_a_gpu_can_do_is_refused_at_once(
         check(tmp_path / "spec.yaml")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / ".posttrain").exists()
+
+
+ONLINE = """\
+name: small
+task: {kind: text}
+data: {train: train.jsonl, test: test.jsonl, preference: pairs.jsonl}
+align: {method: grpo}
+"""
+
+
+def online_project(folder: Path, monkeypatch: pytest.MonkeyPatch, more: str, start: str = ONLINE) -> Path:
+    """A spec whose reward model is learnt from one pair, with `more` below it."""
+    monkeypatch.chdir(folder)
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "completion": "An answer of its own."}))
+    pair = {"prompt": "Which one?", "chosen": "This is better.", "rejected": "No."}
+    (folder / "pairs.jsonl").write_text(json.dumps(pair))
+    (folder / "spec.yaml").write_text(f"{start}{more}\n")
+    return folder / "spec.yaml"
+
+
+def model_folder(folder: Path, weights: bool = True, **changed: object) -> None:
+    """The embedded base's configuration with these values, and weights that nobody reads."""
+    config = json.loads((TINY / "config.json").read_text(encoding="utf-8"))
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    if weights:
+        (folder / "model.safetensors").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("reward_model: {model: nowhere}", r"^reward_model\.model: folder nowhere does not exist; give"),
+        ("reward_model: {model: bare}", r"^reward_model\.model: bare has no \*\.safetensors"),
+        ("reward_model: {model: large}", r"large: found .* parameters, more than .*reward_model\.allow_larger: true"),
+        ("guards: {hacking: {reward_model: nowhere}}", r"^guards\.hacking\.reward_model: folder nowhere does not"),
+        ("guards: {hacking: {reward_model: bare}}", r"^guards\.hacking\.reward_model: bare has no \*\.safetensors"),
+        ("guards: {hacking: {reward_model: large}}", r"LlamaForCausalLM, not a .*; guards\.hacking\.reward_model takes"),
+    ],
+)
+def test_a_reward_model_that_cannot_serve_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, said: str
+) -> None:
+    model_folder(tmp_path / "bare", weights=False)
+    model_folder(tmp_path / "large", num_hidden_layers=5)
+    with pytest.raises(ModelError, match=said) as refused:
+        check(online_project(tmp_path, monkeypatch, more))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / ".posttrain").exists()
+
+
+def test_reward_models_that_can_serve_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One as large as the policy; a larger one if the spec says so, with a note; and one that nothing is to train."""
+    model_folder(tmp_path / "same")
+    model_folder(tmp_path / "large", num_hidden_layers=5)
+    model_folder(tmp_path / "scores", architectures=["LlamaForSequenceClassification"], id2label={"0": "score"})
+    both = "reward_model: {model: same}\nguards: {hacking: {reward_model: scores}}"
+    assert not check(online_project(tmp_path, monkeypatch, both)).notes
+
+    (note,) = check(online_project(tmp_path, monkeypatch, "reward_model: {model: large, allow_larger: true}")).notes
+    assert note.startswith("reward_model.model: ")
+    assert "13B and 70B with 7B crash (S3)" in note
+    assert not check(online_project(tmp_path, monkeypatch, "reward_model: {model: large}", SPEC)).notes

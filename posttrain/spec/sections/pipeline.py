@@ -59,3 +59,9 @@ class PipelineSpec(Frozen):
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
     resources: ResourcesSpec = section(ResourcesSpec, "Where results are written, and what may be spent.")
+
+    @property
+    def learns_reward_model(self) -> bool:
+        """Whether alignment, if it comes to it, learns from people's pairs what to reward."""
+        wanted = self.align.is_online and self.strategy.align != "never" and self.rewards.asks_preference
+        return wanted and bool(self.data.preference)

@@ -76,6 +76,11 @@ class RewardsSpec(Frozen):
         0.05, "An added signal is held harmless when no earlier one can have fallen by more than this.", gt=0
     )
 
+    @property
+    def asks_preference(self) -> bool:
+        """Whether what people prefer is to be rewarded, where there is a reward model of it."""
+        return not self.signals or any(term.name == "preference" for term in self.signals)
+
     @model_validator(mode="after")
     def _makes_sense(self) -> RewardsSpec:
         names = [term.name for term in self.signals]

@@ -167,8 +167,7 @@ def second_of(guards: GuardsSpec) -> ModelRef | None:
 
 def wants_reward_model(rewards: RewardsSpec, pairs: DatasetRef | None) -> bool:
     """Whether the mixture is to reward what people prefer, and there are pairs of theirs to learn that from."""
-    named = not rewards.signals or any(term.name == "preference" for term in rewards.signals)
-    return named and pairs is not None and pairs.rows > 0
+    return rewards.asks_preference and pairs is not None and pairs.rows > 0
 
 
 def cannot_reward(rewards: RewardsSpec, kind: str, judge: RewardModel | None) -> str:
