@@ -35,6 +35,9 @@ def show_plan(path: Path, devices: str | None = None) -> None:
     console.print(stage_table(plan))
     console.print(recipe_table("Hardware: what it carries, and why", plan.hardware))
     console.print(recipe_table(f"SFT ({spec.sft.method}): values and why", plan.sft))
+    if plan.reward_model:
+        method = recipes.reward_model_method(spec.reward_model, spec.sft)
+        console.print(recipe_table(f"Reward model ({method}): values and why", plan.reward_model))
     if spec.strategy.align != "never":
         console.print(
             recipe_table(f"{spec.align.method.upper()}, if the measurement asks for it: values and why", plan.align)

@@ -6,6 +6,7 @@ Writes nothing, starts no process, imports neither Prefect nor torch. Knows no t
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,8 +20,8 @@ from posttrain.models.hardware import Devices, HardwarePlan
 from posttrain.models.machine import machine_of
 from posttrain.models.recipe import Recipe
 from posttrain.preflight import Checked
-from posttrain.spec import PipelineSpec
-from posttrain.strategy.costs import text_bytes
+from posttrain.spec import PipelineSpec, Source
+from posttrain.strategy.costs import of_reward_model, pair_bytes, text_bytes
 from posttrain.training import recipes
 
 __all__ = ["CURVE", "STAGES", "LookOnly", "NotDone", "Plan", "PlannedStage", "make_plan"]
@@ -72,6 +73,9 @@ class Plan:
     decision: strategy.Decision | None = None
     """The last that can be made from what was measured; the flow would make the same."""
 
+    reward_model: Recipe | None = None
+    """The values of the training of a reward model, where the spec asks for one."""
+
     dangers: tuple[str, ...] = ()
     """What the sources call dangerous among the spec's own values, and what does not fit; each once."""
 
@@ -99,10 +103,14 @@ def make_plan(checked: Checked, devices: Devices | None = None) -> Plan:
     numbers = recipes.numbers_of(spec.sft, shape, found)
     load = estimate.Load.of(spec, sft_recipe, align_recipe, rows, test_rows, bytes_a_row, numbers)
     expected = {each.stage: each for each in estimate.estimate(shape, machine, load)}
+    reward_recipe = None
+    if spec.learns_reward_model:
+        reward_recipe, expected["reward-model"] = of_reward_model(spec, checked.base, *_pairs(checked, walk), found)
     stages = tuple(_planned(name, walk, expected, spec) for name in _names(spec))
-    aligned = align_recipe.warnings if spec.strategy.align != "never" else ()
-    found_wrong = _dangers(sft_recipe.warnings, aligned, hardware.warning)
-    return Plan(stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision, found_wrong)
+    found_wrong = _dangers(spec, sft_recipe, align_recipe, reward_recipe, hardware.warning)
+    return Plan(
+        stages, sft_recipe, align_recipe, hardware, machine.name, rows, walk.decision, reward_recipe, found_wrong
+    )
 
 
 def dangers(checked: Checked) -> tuple[str, ...]:
@@ -111,18 +119,29 @@ def dangers(checked: Checked) -> tuple[str, ...]:
     Nothing of a base whose size is not known: whoever trains it will be refused, and the data come first.
     """
     spec = checked.loaded.spec
-    rows = sum(_counted(checked.loaded.root / source.path)[0] for source in spec.data.train)
+    rows, _ = _counted_all(checked, spec.data.train)
     try:
         sft = recipes.recommend_sft(spec.sft, checked.base, rows, spec.resources)
     except ModelError:
         return ()
     hardware = recipes.plan_sft(spec.sft, checked.base, rows, spec.resources)
     align = recipes.recommend_dpo(spec.align, spec.sft, checked.base, spec.align.prompts)
-    return _dangers(sft.warnings, align.warnings if spec.strategy.align != "never" else (), hardware.warning)
+    learnt = None
+    if spec.learns_reward_model:
+        pairs, size = _counted_all(checked, spec.data.preference)
+        learnt, _ = of_reward_model(spec, checked.base, pairs, size / max(pairs, 1), recipes.devices_of(spec.resources))
+    return _dangers(spec, sft, align, learnt, hardware.warning)
 
 
-def _dangers(sft: tuple[str, ...], align: tuple[str, ...], hardware: str) -> tuple[str, ...]:
-    told = [f"sft: {text}" for text in sft] + [f"align: {text}" for text in align] + [hardware] * bool(hardware)
+def _dangers(
+    spec: PipelineSpec, sft: Recipe, align: Recipe, reward_model: Recipe | None, hardware: str
+) -> tuple[str, ...]:
+    told = [f"sft: {text}" for text in sft.warnings]
+    if spec.strategy.align != "never":
+        told += [f"align: {text}" for text in align.warnings]
+    if reward_model:
+        told += [f"reward_model: {text}" for text in reward_model.warnings]
+    told += [hardware] * bool(hardware)
     return tuple(dict.fromkeys(text.replace("align: align.", "align: ") for text in told))
 
 
@@ -132,7 +151,7 @@ def _names(spec: PipelineSpec) -> tuple[str, ...]:
     names = STAGES[0 if spec.synthetic.distill else 1 : first] + baselines + STAGES[last + 1 :]
     if spec.align.is_online:
         first, method = names.index("pairs"), spec.align.stage
-        asked = ("pairs", "reward-model") if spec.data.preference else ()
+        asked = ("pairs", "reward-model") if spec.learns_reward_model else ()
         names = (*names[:first], *asked, method, f"after-{method}", "merge", "test")
     if spec.sft.method == "full":
         names = tuple(name for name in names if name != "merge")
@@ -148,9 +167,8 @@ def _planned(name: str, walk: Walk, expected: dict[str, estimate.StageEstimate],
     if name == "distill" and spec.synthetic.distill:
         most = f"asks {spec.synthetic.distill.teacher.model}; at most {spec.synthetic.distill.teacher.max_cost:g}"
         return PlannedStage(name, "would run", 0.0, 0, f"{most} in the unit of its prices; time is the teacher's")
-    learns = spec.align.is_online and name in ("pairs", "reward-model")
-    if learns and name not in walk.needless and not walk.complete:
-        return PlannedStage(name, "may run", 0.0, 0, "people's pairs are learnt first; its time is not estimated")
+    if name == "pairs" and spec.align.is_online and name not in walk.needless and not walk.complete:
+        return PlannedStage(name, "may run", 0.0, 0, "people's pairs are read and sifted: no model, little time")
     guess = expected.get(ESTIMATE_OF.get(name, name))
     if name in walk.needless or walk.complete or guess is None:
         return PlannedStage(name, "not needed", 0.0, 0, "the decisions so far lead past it")
@@ -207,11 +225,27 @@ def _size(checked: Checked, walk: Walk) -> tuple[int, float, int]:
         if name in walk.done:
             result = walk.done[name].result
             return result.train.rows, text_bytes(result.train), result.test.rows
-    data, root = checked.loaded.spec.data, checked.loaded.root
-    train = [_counted(root / source.path) for source in data.train]
-    test = [_counted(root / source.path) for source in data.test]
-    rows = sum(count for count, _ in train)
-    return rows, sum(size for _, size in train) / max(rows, 1), sum(count for count, _ in test)
+    data = checked.loaded.spec.data
+    rows, size = _counted_all(checked, data.train)
+    return rows, size / max(rows, 1), _counted_all(checked, data.test)[0]
+
+
+def _pairs(checked: Checked, walk: Walk) -> tuple[int, float]:
+    """Pairs that a reward model learns from, and bytes of text a pair: as paired, as curated, or as the files look."""
+    if "pairs" in walk.done:
+        pairs = walk.done["pairs"].result.pairs
+        return pairs.rows, pair_bytes(pairs)
+    preference = walk.done["curate"].result.preference if "curate" in walk.done else None
+    if preference:
+        return preference.rows, pair_bytes(preference)
+    rows, size = _counted_all(checked, checked.loaded.spec.data.preference)
+    return rows, size / max(rows, 1)
+
+
+def _counted_all(checked: Checked, sources: Sequence[Source]) -> tuple[int, int]:
+    """Lines and bytes of all files of a split."""
+    counted = [_counted(checked.loaded.root / source.path) for source in sources]
+    return sum(lines for lines, _ in counted), sum(size for _, size in counted)
 
 
 def _counted(path: Path) -> tuple[int, int]:

@@ -89,18 +89,17 @@ def _check_second_judge(loaded: LoadedSpec) -> None:
 def _check_reward_model(loaded: LoadedSpec, base: ModelRef) -> tuple[str, ...]:
     """That the model which the reward model starts from is there, and no larger than the policy, if one is learnt.
 
-    Returns a note where the spec lets it be larger. Its digest, which reads every weight, is left to its stage.
+    Returns a note where the spec lets it be larger.
     """
     spec = loaded.spec
     if spec.reward_model.model is None:
         return ()
-    from posttrain.data.embedding.pretrained import folder_of
-    from posttrain.training.reward_model import check_size
+    from posttrain.training.reward_model import check_size, located
 
-    folder = folder_of(spec.reward_model.model, "reward_model.model")
+    start = located(base, spec.reward_model)
     if not spec.learns_reward_model:
         return ()
-    warning = check_size(ModelRef(base=str(folder), fingerprint=""), base, spec.reward_model.allow_larger)
+    warning = check_size(start, base, spec.reward_model.allow_larger)
     return (f"reward_model.model: {warning}",) if warning else ()
 
 

@@ -111,10 +111,7 @@ def model_folder(folder: Path, weights: bool = True, **changed: object) -> None:
         ("reward_model: {model: large}", r"large: found .* parameters, more than .*reward_model\.allow_larger: true"),
         ("guards: {hacking: {reward_model: nowhere}}", r"^guards\.hacking\.reward_model: folder nowhere does not"),
         ("guards: {hacking: {reward_model: bare}}", r"^guards\.hacking\.reward_model: bare has no \*\.safetensors"),
-        (
-            "guards: {hacking: {reward_model: large}}",
-            r"LlamaForCausalLM, not a .*; guards\.hacking\.reward_model takes",
-        ),
+        ("guards: {hacking: {reward_model: large}}", r"LlamaForCausalLM, not a .*; guards\.hacking\.reward_model"),
     ],
 )
 def test_a_reward_model_that_cannot_serve_is_refused_before_any_training(

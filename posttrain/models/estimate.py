@@ -153,6 +153,21 @@ class Load:
 
 
 @dataclass(frozen=True)
+class PairsLoad:
+    """What a reward model learns from, and the values that decide the work; a pair is two rows to the memory."""
+
+    pairs: int
+    bytes_a_pair: float
+    method: Method
+    epochs: float
+    micro_batch_size: int
+    max_length: int
+    lora_rank: int = 64
+    accumulates: bool = False
+    numbers: Numbers = memory.PLAIN
+
+
+@dataclass(frozen=True)
 class StageEstimate:
     """Seconds and peak memory of one stage, with the arithmetic in words."""
 
@@ -185,6 +200,26 @@ def estimate(shape: Shape, machine: Machine, load: Load) -> tuple[StageEstimate,
     """Every stage in its order; alignment and its evaluation are left out when no prompt is sampled."""
     row = min(tokens(load.bytes_a_row, shape.vocabulary), load.max_length)
     return (*_data_stages(load), _baseline(shape, machine, load, row), *_training_stages(shape, machine, load, row))
+
+
+def reward_model(shape: Shape, machine: Machine, load: PairsLoad) -> StageEstimate:
+    """Training `shape` to tell the two answers of a pair apart, each read with its prompt."""
+    # Of prompt and two answers each row holds two; of unknown length, each counts as a third of the pair.
+    row = min(tokens(load.bytes_a_pair * 2 / 3, shape.vocabulary), load.max_length)
+    # Pairs that are held out are scored and not trained on, which is less.
+    seen = 2 * load.pairs * load.epochs * row
+    held = memory.training_memory(
+        shape,
+        memory.Way(load.method, load.lora_rank),
+        2 * load.micro_batch_size,
+        min(LONGEST_ROW * row, load.max_length),
+        load.numbers,
+        scored=0.0,  # one score a row, in place of logits over the vocabulary
+        accumulates=load.accumulates,
+    )
+    why = f"{load.epochs:g} × {load.pairs:,} pairs, two rows of about {row:.0f} tokens each, {load.method}"
+    seconds = SECONDS_TO_START + training_seconds(shape, load.method, seen, machine)
+    return StageEstimate("reward-model", seconds, PROCESS_BYTES + held, why)
 
 
 def _data_stages(load: Load) -> tuple[StageEstimate, StageEstimate]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from posttrain.models import estimate
+from posttrain.models.hardware import Devices
 from posttrain.models.machine import machine_of
+from posttrain.models.recipe import Recipe
 from posttrain.spec.sections.align import ONLINE
 from posttrain.training import recipes
 
@@ -29,6 +31,9 @@ def seconds_of_rungs(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> 
     if "evaluate aligned" not in stages:
         return {"sft": sft}
     aligning = sum(stages.get(name, 0.0) for name in OF_ALIGNMENT)
+    if spec.learns_reward_model and rows.preference:
+        found, size = recipes.devices_of(spec.resources), pair_bytes(rows.preference)
+        aligning += of_reward_model(spec, base, rows.preference.rows, size, found)[1].seconds
     return {"align_base": aligning, "sft": sft, "align": sft + aligning}
 
 
@@ -40,9 +45,41 @@ def _estimates(spec: PipelineSpec, base: ModelRef, rows: CurateResult) -> tuple[
     return estimate.estimate(recipes.shape_of(base), machine_of(devices), load)
 
 
-def text_bytes(ref: DatasetRef) -> float:
-    """Mean bytes of the text columns over the first thousand rows."""
+def of_reward_model(
+    spec: PipelineSpec, base: ModelRef, pairs: int, bytes_a_pair: float, devices: Devices
+) -> tuple[Recipe, estimate.StageEstimate]:
+    """The values of the training of the spec's reward model on so many pairs, and what it takes on `devices`.
+
+    Raises: `ModelError` when the model that the spec names is not there, or its size is not known.
+    """
+    from posttrain.training.reward_model import located
+
+    own, sft = spec.reward_model, spec.sft
+    start = located(base, own)
+    recipe = recipes.recommend_reward_model(own, sft, start, pairs, devices)
+    load = estimate.PairsLoad(
+        pairs=pairs,
+        bytes_a_pair=bytes_a_pair,
+        method=recipes.reward_model_method(own, sft),
+        epochs=own.num_train_epochs,
+        micro_batch_size=int(recipe["micro_batch_size"]),
+        max_length=own.max_length,
+        lora_rank=sft.lora_rank,
+        accumulates=int(recipe["batch_size"]) > int(recipe["micro_batch_size"]),
+        numbers=recipes.reward_model_numbers(own, sft, start, devices),
+    )
+    return recipe, estimate.reward_model(recipes.shape_of(start), machine_of(devices), load)
+
+
+def pair_bytes(ref: DatasetRef) -> float:
+    """Mean bytes of a preference with its answers, of one or of two, over the first thousand rows."""
+    return text_bytes(ref, ("system", "prompt", "chosen", "rejected", "completion"))
+
+
+def text_bytes(ref: DatasetRef, columns: tuple[str, ...] = ("system", "prompt", "completion")) -> float:
+    """Mean bytes of those of these text columns that there are, over the first thousand rows."""
     from pyarrow import parquet
 
-    table = parquet.read_table(ref.uri, columns=["system", "prompt", "completion"]).slice(0, 1000).to_pylist()
+    there = [name for name in columns if name in parquet.read_schema(ref.uri).names]
+    table = parquet.read_table(ref.uri, columns=there).slice(0, 1000).to_pylist()
     return sum(len(str(text).encode()) for row in table for text in row.values()) / max(len(table), 1)

@@ -57,12 +57,8 @@ def for_reward_model(
     spec: RewardModelSpec, sft: SFTSpec, model: ModelRef, pairs: int, threads: int | None = None
 ) -> Recipe:
     """A reward model's values for starting from `model` on so many pairs. One device trains."""
-    method, size, found = reward_model_method(spec, sft), shape_of(model), devices_of(None)
-    bf16 = runs_in_bf16(sft.bf16, found)
-    numbers = Numbers.of(found.kind, method, bf16, spec.max_length, size.parameters)
-    most = largest_micro_batch(size, Way(method, sft.lora_rank), spec.max_length, found.memory_bytes, numbers) // 2
-    recommended = reward_model_recipe(spec, method, size.parameters, pairs, max(1, most))
-    return _settled(recommended, model, bf16, threads, spec.num_train_epochs)
+    bf16 = runs_in_bf16(sft.bf16, devices_of(None))
+    return _settled(recommend_reward_model(spec, sft, model, pairs), model, bf16, threads, spec.num_train_epochs)
 
 
 def reward_model_method(spec: RewardModelSpec, sft: SFTSpec) -> Method:
@@ -118,6 +114,23 @@ def recommend_dpo(
     way = Way(sft.method, sft.lora_rank, sft.lora_targets)
     most = largest_micro_batch(size, way, spec.max_length, found.memory_bytes, numbers) // 2
     return align_recipe(spec, sft.method, size.parameters, pairs, sft.learning_rate, max(1, most))
+
+
+def recommend_reward_model(
+    spec: RewardModelSpec, sft: SFTSpec, model: ModelRef, pairs: int, devices: Devices | None = None
+) -> Recommended:
+    """A reward model's values with their sources and reasons; a pair is two rows in memory."""
+    method, size, found = reward_model_method(spec, sft), shape_of(model), devices or devices_of(None)
+    numbers = reward_model_numbers(spec, sft, model, found)
+    most = largest_micro_batch(size, Way(method, sft.lora_rank), spec.max_length, found.memory_bytes, numbers) // 2
+    return reward_model_recipe(spec, method, size.parameters, pairs, max(1, most))
+
+
+def reward_model_numbers(spec: RewardModelSpec, sft: SFTSpec, model: ModelRef, devices: Devices) -> Numbers:
+    """How the devices hold the values of a reward model's training."""
+    bf16 = runs_in_bf16(sft.bf16, devices)
+    method = reward_model_method(spec, sft)
+    return Numbers.of(devices.kind, method, bf16, spec.max_length, shape_of(model).parameters)
 
 
 def shape_of(model: ModelRef) -> shape.Shape:

@@ -96,10 +96,19 @@ def start_from(policy: ModelRef, spec: RewardModelSpec) -> ModelRef:
     """The model that becomes the reward model: the one that the spec names, or the policy. Raises: `ModelError`."""
     if spec.model is None:
         return policy
-    from posttrain.data.embedding.pretrained import folder_of, model_digest
+    from posttrain.data.embedding.pretrained import model_digest
 
-    folder = folder_of(spec.model, "reward_model.model")
-    return ModelRef(base=str(folder), fingerprint=model_digest(folder))
+    found = located(policy, spec)
+    return found.model_copy(update={"fingerprint": model_digest(Path(found.base))})
+
+
+def located(policy: ModelRef, spec: RewardModelSpec) -> ModelRef:
+    """As `start_from`, without the digest of a model that the spec names: that would read every weight."""
+    if spec.model is None:
+        return policy
+    from posttrain.data.embedding.pretrained import folder_of
+
+    return ModelRef(base=str(folder_of(spec.model, "reward_model.model")), fingerprint="")
 
 
 def check_size(model: ModelRef, policy: ModelRef, allow_larger: bool) -> str:

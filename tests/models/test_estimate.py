@@ -71,6 +71,21 @@ def test_a_load_is_read_from_the_spec_and_its_recipes() -> None:
     assert e.Load.of(off, sft, dpo, 5_000, 100, 80).align_prompts == 0
 
 
+def test_a_reward_model_reads_two_answers_a_pair() -> None:
+    """SFT on 2,000 rows sees as many tokens as a reward model on 1,000 pairs whose lines hold prompt and two answers,
+    each as long: 300 bytes a pair are two rows of 200."""
+    shape = shape_of(TINY)
+    pairs = e.PairsLoad(1_000, 300, "full", epochs=1, micro_batch_size=16, max_length=512)
+    rows = replace(LOAD, rows=2_000, bytes_a_row=200, epochs=1)
+    sft = next(stage for stage in e.estimate(shape, TWO_CORES, rows) if stage.stage == "sft")
+    learnt = e.reward_model(shape, TWO_CORES, pairs)
+
+    assert (learnt.stage, learnt.seconds) == ("reward-model", pytest.approx(sft.seconds))
+    assert learnt.memory_bytes < sft.memory_bytes  # as many rows at once, and one score in place of a vocabulary
+    assert e.reward_model(shape, TWO_CORES, replace(pairs, micro_batch_size=4)).memory_bytes < learnt.memory_bytes
+    assert e.reward_model(shape, TWO_CORES, replace(pairs, method="lora")).seconds < learnt.seconds
+
+
 def test_an_unknown_gpu_counts_as_a_slow_one() -> None:
     slow = e.Machine.gpu("Mystery 9000", 2**34)
     assert slow.operations < e.Machine.gpu("NVIDIA H100 80GB HBM3", 2**36).operations

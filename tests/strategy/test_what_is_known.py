@@ -129,6 +129,20 @@ def test_costs_add_up_and_know_when_dpo_is_off(train: DatasetRef, tmp_path: Path
     assert set(seconds_of_rungs(spec(align="never"), base, rows)) == {"sft"}
 
 
+def test_learning_from_people_what_to_reward_is_part_of_aligning(train: DatasetRef, tmp_path: Path) -> None:
+    base = base_of(tmp_path)
+    pairs = [{"system": "", "prompt": f"{n}", "chosen": "a" * 90, "rejected": "b" * 90} for n in range(400)]
+    online = spec().model_copy(update={"align": AlignSpec(method="ppo")})
+    with_pairs = online.model_copy(update={"data": online.data.model_copy(update={"preference": online.data.train})})
+    given = curated(train, written(tmp_path / "pairs.parquet", pairs))
+
+    without, learnt = seconds_of_rungs(online, base, curated(train)), seconds_of_rungs(with_pairs, base, given)
+    assert learnt["sft"] == without["sft"]
+    assert learnt["align"] - without["align"] == pytest.approx(learnt["align_base"] - without["align_base"])
+    assert learnt["align"] > without["align"]
+    assert seconds_of_rungs(with_pairs, base, curated(train)) == without
+
+
 def test_everything_known_reaches_the_decision(train: DatasetRef, tmp_path: Path) -> None:
     half = Score(value=0.1, low=0.05, high=0.15)
     poor = scored(0.1, train).model_copy(update={"metrics": {"slot_f1": half, "valid_json": half}})
