@@ -54,13 +54,15 @@ MAX_NEW_TOKENS = 64
 SFT = SFTSpec(method="full", learning_rate=1e-3, num_train_epochs=1, batch_size=16, max_length=192)
 # JSON repeats its quotes and braces by nature: S3's repetition penalty of 1.2, made for prose, has it written wrong.
 ONLINE = {"repetition_penalty": 1.0}
-# In groups there is one step a rollout, so a higher rate goes less far; cut-off nuclei would bias it for nothing.
-IN_GROUPS = {"learning_rate": 1.5e-4, "online": {**ONLINE, "top_p": 1.0}}
+# Cut-off nuclei would bias methods in groups for nothing.
+IN_GROUPS = {**ONLINE, "top_p": 1.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "dpo": {"learning_rate": 5e-5},
     "ppo": {"learning_rate": 1e-4, "online": {**ONLINE, "rollout_batch_size": 32}},
-    "grpo": IN_GROUPS,
-    "rloo": IN_GROUPS,
+    # In groups there is one step a rollout, so a higher rate goes less far. GRPO divides by a group's deviation, small
+    # where answers are alike, and so goes further at the same rate.
+    "grpo": {"learning_rate": 5e-5, "online": IN_GROUPS},
+    "rloo": {"learning_rate": 1.5e-4, "online": IN_GROUPS},
 }
 
 
