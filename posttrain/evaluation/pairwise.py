@@ -81,6 +81,9 @@ def accuracy(margins: Floats, prompts: Sequence[str]) -> Score:
     _, group = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)
     groups = int(group.max()) + 1
     off = np.bincount(group, hits - value, groups)
+    off[np.abs(off) < 1 / (4 * count)] = (
+        0.0  # rounding: sums of halves differ from their share by 1 / (2 count) at least
+    )
     variance = float((off**2).sum()) / count**2 * groups / max(1, groups - 1)
     spread = value * (1 - value)
     worth = groups if spread == 0 or variance == 0 else min(float(count), spread / variance)
