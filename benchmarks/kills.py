@@ -123,7 +123,7 @@ def undisturbed(train: Train, folder: Path) -> tuple[str, float]:
 def killed(train: Train, folder: Path, after: float) -> tuple[str, float] | None:
     """The digest of a training that was killed so many seconds after its first step, and the step; None if too late."""
     steps: list[float] = []
-    begun = threading.Event()
+    begun, over = threading.Event(), threading.Event()
 
     def tell(done: float, total: float, note: str = "") -> None:
         if done >= 1 and total > 1:
@@ -132,7 +132,8 @@ def killed(train: Train, folder: Path, after: float) -> tuple[str, float] | None
 
     def kill() -> None:
         begun.wait(600)
-        time.sleep(after)
+        if over.wait(after):  # it was done sooner; the next training is not to be killed for it
+            return
         for child in psutil.Process().children(recursive=True):
             if "posttrain.training" in " ".join(child.cmdline()):
                 child.send_signal(signal.SIGKILL)
@@ -143,6 +144,8 @@ def killed(train: Train, folder: Path, after: float) -> tuple[str, float] | None
         return None
     except StageCrashed:
         at = steps[-1]
+    finally:
+        over.set()
     return weights(train(Workspace(folder), lambda *_: None)), at
 
 
