@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
+from posttrain import tracking
 from posttrain.data.curate import CurateResult
 from posttrain.data.validate import ValidateResult
 from posttrain.preparation import Preparation
@@ -19,17 +20,19 @@ def curate_rows(run: Run, data: Preparation, validated: ValidateResult) -> Curat
     with run.stage("curate") as stage:
         done = data.curate(validated, stage.progress)
         result = done.result
+        sets = {"train": result.train, "validation": result.validation, "test": result.test}
         stage.finish(
             done,
             f"{result.train.rows:,} train, {result.validation.rows:,} validation, {result.test.rows:,} test",
             params=run.spec.curate.model_dump(),
             metrics={"train": result.train.rows, "validation": result.validation.rows, "dropped": result.dropped.rows},
-            datasets={"train": result.train, "validation": result.validation, "test": result.test},
+            datasets=sets,
             tables={
                 "funnel": funnel.table(show.steps(result, validated)),
                 **show.other_funnels_table(result),
                 **show.agreement_table(result),
             },
         )
+        tracking.log_data(run.mlflow_run_id, sets)
     show.artifact("curate", "The data funnel", show.funnel(result, validated))
     return result

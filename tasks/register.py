@@ -35,6 +35,7 @@ def register(
             datasets=_datasets(rows),
             spec_digest=run.loaded.digest,
         )
+        registry.keep_prompt(version, asking(run), run.mlflow_run_id)
         registry.keep_verdicts(version, run.verdicts)
         card = registry.keep_card(version, _facts(run, version, candidate, scores, baseline, champion, rows))
         stage.note(f"{version.name} version {version.version}{', registered already' if version.reused else ''}")

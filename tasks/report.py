@@ -46,6 +46,8 @@ def conclude(
             tags={"posttrain.ending": outcome.ending, "posttrain.headline": outcome.headline},
             artifacts=[folder / "index.html", folder / "outcome.json"],
         )
+        price = run.spec.resources.price_per_hour
+        tracking.log_cost(run.mlflow_run_id, outcome.stage_seconds, outcome.reused, price)
         stage.note(outcome.ending)
     show.artifact("report", "How the run ended", f"**{outcome.headline}**\n\nReport: `{outcome.report}`")
     return outcome

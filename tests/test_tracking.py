@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,8 @@ def test_a_store_that_cannot_be_made_is_a_one_line_user_error(tmp_path: Path, mo
 def test_importing_is_light_and_the_terminal_stays_clean(tmp_path: Path) -> None:
     script = f"""
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from posttrain import tracking
 assert "mlflow" not in sys.modules and "torch" not in sys.modules
@@ -152,3 +156,49 @@ def test_mlflow_tracking_uri_is_respected(tmp_path: Path) -> None:
     assert ran.stdout.strip() == uri
     assert (tmp_path / "elsewhere.db").is_file()
     assert not (tmp_path / "p").exists()
+
+
+def test_a_run_says_how_busy_the_machine_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    with tracking.pipeline_run("voice-assistant", "spec") as busy:
+        wait_for(lambda: "system/cpu_utilization_percentage" in tracking.client().get_run(busy).data.metrics)
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    with tracking.pipeline_run("voice-assistant", "spec") as unwatched:
+        pass
+
+    assert tracking.client().get_run(busy).data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert not tracking.client().get_run(unwatched).data.metrics
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_same_data_gives_the_same_digest_and_other_data_another(root: Path) -> None:
+    def digest_of(fingerprint: str) -> str:
+        rows = DatasetRef(uri="train.parquet", fingerprint=fingerprint, rows=3)
+        with tracking.pipeline_run("voice-assistant", "spec") as run:
+            tracking.log_data(run, {"train": rows})
+        found = tracking.client().get_run(run)
+        assert [(each.dataset.name, each.dataset.digest) for each in found.inputs.dataset_inputs] == [
+            ("train", fingerprint)
+        ]
+        return found.data.tags["posttrain.data_digest"]
+
+    assert digest_of("a" * 16) == digest_of("a" * 16) != digest_of("b" * 16)
+
+
+@pytest.mark.parametrize(("price", "expected"), [(None, None), (3.6, 0.02)])
+def test_the_cost_counts_what_ran_and_not_what_was_found(
+    root: Path, price: float | None, expected: float | None
+) -> None:
+    with tracking.pipeline_run("voice-assistant", "spec") as run:
+        tracking.log_cost(run, {"curate": 100.0, "sft": 20.0}, ("curate",), price)
+    metrics = tracking.client().get_run(run).data.metrics
+
+    assert (metrics["cost/seconds"], metrics["cost/saved_seconds"]) == (20.0, 100.0)
+    assert metrics.get("cost/price") == (None if expected is None else pytest.approx(expected))

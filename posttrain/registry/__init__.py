@@ -3,6 +3,7 @@
 from posttrain.registry.card import CardFacts, keep_card, model_card
 from posttrain.registry.find import by_alias
 from posttrain.registry.promotion import Approval, Promotion, promote, promote_by_hand, roll_back, rolled_back, weigh
+from posttrain.registry.prompt_versions import keep_prompt
 from posttrain.registry.versions import (
     Asking,
     Champion,
@@ -27,6 +28,7 @@ __all__ = [
     "champion",
     "incumbent",
     "keep_card",
+    "keep_prompt",
     "keep_verdicts",
     "load_line",
     "model_card",

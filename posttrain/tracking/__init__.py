@@ -9,11 +9,12 @@ Knows nothing of what the stages do, nor of Prefect.
 | `store` | where runs are kept, and who talks to it |
 | `runs` | parent and nested runs, and how they end |
 | `log` | what is written into a run |
+| `system` | how busy the machine was |
 | `values` | our values as MLflow takes them, secrets masked |
 | `version` | the code that runs |
 """
 
-from posttrain.tracking.log import log_decision, log_values, log_verdict
+from posttrain.tracking.log import log_cost, log_data, log_decision, log_values, log_verdict
 from posttrain.tracking.runs import log_stage, pipeline_run, stage_run
 from posttrain.tracking.store import client, connect, quiet_mlflow, trial_storage
 from posttrain.tracking.values import masked, score_metrics
@@ -23,6 +24,8 @@ __all__ = [
     "client",
     "code_version",
     "connect",
+    "log_cost",
+    "log_data",
     "log_decision",
     "log_stage",
     "log_values",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.artifacts import DatasetRef
+from posttrain.artifacts import DatasetRef, digest
 from posttrain.tracking.store import client
 from posttrain.tracking.values import flat, masked, param, plain_name, tag_values
 
@@ -70,6 +70,22 @@ def log_values(
         _log_table(talker, run_id, name, rows)
     for path in artifacts:
         talker.log_artifact(run_id, str(path))
+
+
+def log_data(run_id: str, datasets: Mapping[str, DatasetRef]) -> None:
+    """What a whole run works on, as MLflow's data sets; `posttrain.data_digest` is equal when all of it is."""
+    of_all = digest({use: ref.fingerprint for use, ref in datasets.items()})
+    log_values(run_id, datasets=datasets, tags={"posttrain.data_digest": of_all})
+
+
+def log_cost(run_id: str, seconds: Mapping[str, float], reused: Iterable[str], price_per_hour: float | None) -> None:
+    """What a run took: `cost/seconds` of the stages that ran, `cost/saved_seconds` of those that were found, and
+    `cost/price` in the unit of the spec's `resources.price_per_hour`."""
+    found = set(reused)
+    spent = sum(taken for stage, taken in seconds.items() if stage not in found)
+    price = None if price_per_hour is None else spent / 3600 * price_per_hour
+    saved = sum(seconds.values()) - spent
+    log_values(run_id, metrics={"cost/seconds": spent, "cost/saved_seconds": saved, "cost/price": price})
 
 
 def log_decision(run_id: str, decision: Decision) -> None:

@@ -13,6 +13,7 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef, digest
 from posttrain.errors import PosttrainError
 from posttrain.tracking.log import Curve, Rows, log_values
 from posttrain.tracking.store import client
+from posttrain.tracking.system import system_metrics
 from posttrain.tracking.values import tag_values
 from posttrain.tracking.version import code_tags
 
@@ -21,7 +22,8 @@ from posttrain.tracking.version import code_tags
 def pipeline_run(pipeline: str, spec_text: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
     """The parent run; yields its id. Ends FINISHED, FAILED on an error, KILLED when interrupted.
 
-    The spec is kept as the artifact `spec.yaml`, and its digest and the code's version as tags.
+    The spec is kept as the artifact `spec.yaml`, its digest and the code's version as tags, and how busy the machine
+    was as `system/…`.
     """
     talker = client()
     experiment = talker.get_experiment_by_name(pipeline)
@@ -32,7 +34,7 @@ def pipeline_run(pipeline: str, spec_text: str, tags: Mapping[str, str] | None =
     run = talker.create_run(experiment.experiment_id, tags=tag_values(given), run_name=name)
     run_id: str = run.info.run_id
     talker.log_text(run_id, spec_text, "spec.yaml")
-    with _ended(run_id):
+    with _ended(run_id), system_metrics(run_id):
         yield run_id
 
 
