@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from flows.prepare import prepare_rows
 from flows.release import advise, release_model
@@ -17,9 +20,14 @@ from tasks.decide import decide_strategy, decide_without_pairs
 from tasks.run import Run
 from tasks.start import start
 
+SpecPath = Annotated[
+    str,
+    Field(title="Spec", description="The pipeline's YAML file, as the worker's machine sees it.", pattern=r"\.ya?ml$"),
+]
+
 
 @flow(name="retrain", flow_run_name="retrain {spec_path}", validate_parameters=False)
-def retrain(spec_path: str) -> Outcome:
+def retrain(spec_path: SpecPath) -> Outcome:
     """Run the whole pipeline that a spec describes; stages that nothing changed are found, not run."""
     with start(spec_path) as run:
         rows, baseline, strategy = choose_strategy(run)
