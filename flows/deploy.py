@@ -136,12 +136,13 @@ async def _template(client: PrefectClient, pool_type: str) -> dict[str, Any]:
 
 
 def _environment(loaded: LoadedSpec, pool: str) -> dict[str, str]:
-    """What each run is told: how often to give a sign of life, whose devices it shares, where MLflow is."""
-    told = {
+    """What each run is told: how often to give a sign of life, whose devices it shares, how patient to be."""
+    return {
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(heartbeat_seconds(loaded.spec.schedule)),
         DEVICES_VARIABLE: pool,
+        # Nobody waits at a terminal: an MLflow server that is away for a minute or two shall not fail the run.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
     }
-    return told
 
 
 def _parameters() -> dict[str, Any]:

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from prefect.concurrency.sync import concurrency
 
 from posttrain.errors import TransientError, WorkspaceError
 from posttrain.models.machine import gpu_count
@@ -38,6 +37,8 @@ def device_turn(processes: int | None) -> Iterator[None]:
     pool = os.environ.get(DEVICES_VARIABLE)
     with ExitStack() as held:
         if pool:
+            from prefect.concurrency.sync import concurrency  # late: `deploy` sets the server's address first
+
             limits = [device_limit(pool, device) for device in _devices()[:processes]]
             try:
                 held.enter_context(concurrency(limits, lease_duration=LEASE_SECONDS))
