@@ -3,11 +3,11 @@
     python benchmarks/soak.py [--quick] [--runs N] [--seed S] [--minutes M]
 
 `posttrain up` starts everything; each run is scheduled as Prefect's scheduler does it, every third finds new data. In
-about two of three runs a fault strikes at a random moment: the worker and its runs are killed (`worker`: `up` finds them;
-`heartbeat`: Prefect must find them itself), the training process is killed (`training`), the Prefect server is killed
-and started again (`server`), the MLflow server is away for half a minute (`mlflow`), or the workspace's disk is full
-(`disk`, where a small tmpfs can be mounted). After each run the champion is loaded and asked. `--quick` does two runs
-and kills the worker once; `--minutes` stops early. The last line printed is one JSON object.
+about two of three runs a fault strikes at a random moment: the worker and its runs are killed (`worker`: `up` finds
+them; `heartbeat`: Prefect must find them itself), the training process is killed (`training`), the Prefect server is
+killed and started again (`server`), the MLflow server is away for half a minute (`mlflow`), or the workspace's disk is
+full (`disk`, where a small tmpfs can be mounted). After each run the champion is loaded and asked. `--quick` does two
+runs and kills the worker once; `--minutes` stops early. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Any
 import httpx
 import psutil
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flows import background
 
+PROJECT = Path(__file__).resolve().parent.parent
 VOICE = PROJECT / "data/voice_assistant"
 FAULTS = ("worker", "heartbeat", "training", "server", "mlflow", "disk")
 ROWS = (6, 10, 16, 24, 40, 60, 90, 130)

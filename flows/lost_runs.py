@@ -8,7 +8,6 @@ Knows nothing of what the run does.
 
 from __future__ import annotations
 
-import platform
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -101,18 +100,24 @@ def _runs_of(deployment: UUID) -> dict[str, Any]:
     }
 
 
-async def note_lost_here() -> int:
-    """Note runs of this host whose process is gone as crashed, sooner than their heartbeats are missed; how many."""
+async def note_lost_here(pool: str, workers: str) -> int:
+    """Note runs whose process is gone as crashed, sooner than their heartbeats are missed; how many.
+
+    Only where every worker of the pool has a name that begins with `workers`, as those of this machine have: what runs
+    elsewhere cannot be seen from here.
+    """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
     from prefect.states import Crashed
 
-    going = {"state": {"type": {"any_": ["RUNNING"]}}, "tags": {"all_": ["posttrain"]}}
+    going = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
     noted = 0
     async with get_client() as client:
-        for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(going)):
-            host = (run.infrastructure_pid or "").rpartition(":")[0]
-            if host == platform.node() and not has_variable("PREFECT__FLOW_RUN_ID", str(run.id)):
+        if not all(each.name.startswith(workers) for each in await client.read_workers_for_work_pool(pool)):
+            return 0
+        here = WorkPoolFilter.model_validate({"name": {"any_": [pool]}})
+        for run in await client.read_flow_runs(flow_run_filter=going, work_pool_filter=here):
+            if run.deployment_id and not has_variable("PREFECT__FLOW_RUN_ID", str(run.id)):
                 await client.set_flow_run_state(run.id, Crashed(message="lost: its process is gone"))
                 noted += 1
     return noted

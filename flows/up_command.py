@@ -90,7 +90,7 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
             _await(up, f"{mlflow_url}/health", "MLflow")
             deployed = [deploy(loaded, api, pool) for loaded in checked]
             up = _worker(up, pool, api, mlflow_url, logs)
-            for _ in range(asyncio.run(note_lost_here())):
+            for _ in range(asyncio.run(note_lost_here(pool, _here()))):
                 print("a run whose process is gone goes on from where it stopped")
         except UserError:
             raise
@@ -167,7 +167,7 @@ def _worker(up: Up, pool: str, api: str, mlflow_url: str, logs: Path) -> Up:
         raise WorkspaceError(
             f"--pool: found {pool!r}, but a worker of {before.url!r} is up; run `posttrain down` first"
         )
-    name = f"{platform.node()}-{uuid.uuid4().hex[:6]}"
+    name = f"{_here()}{uuid.uuid4().hex[:6]}"
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
     variables = {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow_url, "PREFECT_LOGGING_LEVEL": "INFO"}
     up = up.having(background.start(up.mark, WORKER, command, pool, logs / "up-worker.log", variables))
@@ -178,6 +178,11 @@ def _worker(up: Up, pool: str, api: str, mlflow_url: str, logs: Path) -> Up:
             raise PosttrainError(f"the worker did not start; see {part.log}")
         time.sleep(0.5)
     return up
+
+
+def _here() -> str:
+    """How the names of this machine's workers begin."""
+    return f"up on {platform.node()}, "
 
 
 async def _workers(pool: str) -> set[str]:

@@ -181,7 +181,7 @@ def _is_as_the_spec_says(up: Up, deployment: dict[str, Any]) -> None:
     assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert deployment["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
     form = deployment["parameter_openapi_schema"]["properties"]["spec_path"]
-    assert (form["title"], form["type"]) == ("Spec", "string")
+    assert form["description"] == "The pipeline's YAML file, as the worker's machine sees it."
     wrong = up.api(
         "POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"spec_path": "rows.csv"}}
     )
