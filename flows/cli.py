@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+Pool = Annotated[str, typer.Option(help="The Prefect work pool whose worker runs it.")]
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -172,12 +173,18 @@ def ui(
 @guarded
 def deploy(
     spec: Spec,
-    pool: Annotated[str, typer.Option(help="The Prefect work pool whose worker runs it.")] = "posttrain",
+    pool: Pool = "posttrain",
+    pool_type: Annotated[
+        str, typer.Option(help="The type of the work pool, when it is made: process, docker or kubernetes.")
+    ] = "process",
+    devices: Annotated[
+        int | None, typer.Option(help="How many GPUs the worker's machine has; else as many as this one.", min=1)
+    ] = None,
 ) -> None:
     """Register the spec's schedule with a Prefect server, so that its worker retrains by itself."""
     from flows.deploy import deploy_spec
 
-    deploy_spec(spec, pool)
+    deploy_spec(spec, pool, pool_type, devices)
 
 
 @app.command(epilog="Example: posttrain compare voice-assistant@previous voice-assistant@latest --html compare.html")
@@ -339,6 +346,32 @@ def models_rollback(name: Name = None, by: By = None, reason: Reason = "") -> No
     from flows.models_command import roll_back
 
     roll_back(name, by, reason)
+
+
+@app.command(epilog="Example: posttrain up pipelines/voice_assistant.yaml")
+@guarded
+def up(
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Pipelines' YAML files.", show_default=False)],
+    pool: Pool = "posttrain",
+    prefect_port: Annotated[int | None, typer.Option(help="Prefect's port; else 4200, or a free one.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="MLflow's port; else 5000, or a free one.")] = None,
+) -> None:
+    """Start all that scheduled runs need here, in the background: Prefect, MLflow, a worker, the deployments.
+
+    Run it again to start what has died meanwhile; `posttrain down` ends all of it.
+    """
+    from flows.up_command import start_all
+
+    start_all(specs, pool, prefect_port, mlflow_port)
+
+
+@app.command(epilog="Example: posttrain down")
+@guarded
+def down() -> None:
+    """End what `posttrain up` started in this folder, and nothing else."""
+    from flows.up_command import stop_all
+
+    stop_all()
 
 
 def main() -> None:

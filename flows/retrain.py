@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from flows.prepare import prepare_rows
 from flows.release import advise, release_model
@@ -17,10 +20,16 @@ from tasks.decide import decide_strategy, decide_without_pairs
 from tasks.run import Run
 from tasks.start import start
 
+SpecPath = Annotated[str, Field(pattern=r"\.ya?ml$")]
+
 
 @flow(name="retrain", flow_run_name="retrain {spec_path}", validate_parameters=False)
-def retrain(spec_path: str) -> Outcome:
-    """Run the whole pipeline that a spec describes; stages that nothing changed are found, not run."""
+def retrain(spec_path: SpecPath) -> Outcome:
+    """Run the whole pipeline that a spec describes; stages that nothing changed are found, not run.
+
+    Args:
+        spec_path: The pipeline's YAML file, as the worker's machine sees it.
+    """
     with start(spec_path) as run:
         rows, baseline, strategy = choose_strategy(run)
         candidate: Candidate | None = None

@@ -7,16 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 
 from flows.failure import record
-from flows.prefect_server import answers, free_port, users_server
+from flows.prefect_server import answers, users_server
 from flows.quiet import settle_environment
-from posttrain.errors import PosttrainError, UserError, WorkspaceError
+from flows.servers import (
+    MLFLOW_PORT,
+    PREFECT_PORT,
+    START_SECONDS,
+    Server,
+    choose_port,
+    make_logs,
+    mlflow,
+    prefect,
+    users_mlflow,
+)
+from posttrain.errors import PosttrainError, UserError
 
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
-START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 # Both servers start workers of their own, so each gets a process group, and a watcher ends it with this process.
 WATCHER = """
@@ -32,14 +40,15 @@ sys.exit(child.returncode)
 """
 
 
-class Server:
-    """A server's process group, its address, and its log."""
+class Attached:
+    """A server that ends with this process: its process group, its address, and its log."""
 
-    def __init__(self, name: str, command: list[str], url: str, ready: str, log: Path) -> None:
-        self.name, self.url, self.ready, self.log = name, url, ready, log
-        with log.open("ab") as output:
+    def __init__(self, server: Server) -> None:
+        self.name, self.url, self.ready, self.log = server.name, server.url, server.ready, server.log
+        with server.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", WATCHER, str(os.getpid()), *command],
+                [sys.executable, "-c", WATCHER, str(os.getpid()), *server.command],
+                env={**os.environ, **server.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -80,17 +89,16 @@ def serve(prefect_port: int | None, mlflow_port: int | None) -> None:
     Raises: WorkspaceError when `mlruns/` cannot be written; Failed when a server does not start.
     """
     settle_environment()
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # serves MLflow's GenAI judges, not us
     for end in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with Ctrl-C ignored
         signal.signal(end, _interrupt)
-    logs = _logs()
-    prefect_url, mlflow_url = users_server(), _users_mlflow()
-    servers: list[Server] = []
+    logs = make_logs("ui")
+    prefect_url, mlflow_url = users_server(), users_mlflow()
+    servers: list[Attached] = []
     try:
         if not prefect_url:
-            servers.append(_prefect(_port(prefect_port, PREFECT_PORT), logs))
+            servers.append(Attached(prefect(choose_port(prefect_port, PREFECT_PORT), logs, "ui")))
         if not mlflow_url:
-            servers.append(_mlflow(_port(mlflow_port, MLFLOW_PORT), logs))
+            servers.append(Attached(mlflow(choose_port(mlflow_port, MLFLOW_PORT), logs, "ui")))
         print("starting …", flush=True)
         for server in servers:
             server.wait()
@@ -117,42 +125,3 @@ def serve(prefect_port: int | None, mlflow_port: int | None) -> None:
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _logs() -> Path:
-    folder = Path(".posttrain/logs")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        Path("mlruns").mkdir(exist_ok=True)
-    except OSError as error:
-        raise WorkspaceError(
-            f"{error.filename}: cannot be made ({error.strerror}); run `posttrain ui` in a folder that is writable"
-        ) from error
-    return folder
-
-
-def _port(asked: int | None, usual: int) -> int:
-    """The port asked for, else the usual one, else a free one."""
-    port = free_port(asked or usual)
-    if asked and port != asked:
-        raise WorkspaceError(f"port {asked}: is taken; name another port or leave the option out")
-    return port
-
-
-def _users_mlflow() -> str | None:
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return uri if uri.startswith(("http://", "https://")) else None
-
-
-def _prefect(port: int, logs: Path) -> Server:
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return Server("Prefect", command, url, f"{url}/api/health", logs / "ui-prefect.log")
-
-
-def _mlflow(port: int, logs: Path) -> Server:
-    url = f"http://127.0.0.1:{port}"
-    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlruns/mlflow.db').resolve()}"
-    options = ["--backend-store-uri", store, "--artifacts-destination", str(Path("mlruns/artifacts").resolve())]
-    command = [sys.executable, "-m", "mlflow", "server", *options, "--host", "127.0.0.1", "--port", str(port)]
-    return Server("MLflow", [*command, "--workers", "1"], url, f"{url}/health", logs / "ui-mlflow.log")

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,14 @@ REPORTED = (
 
 # --- the parent's side -------------------------------------------------------------------------------------
 
+_turn: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+def take_turns(turn: Callable[[], AbstractContextManager[object]]) -> None:
+    """From now on, hold `turn()` while a stage's process runs; whoever shares the device decides how."""
+    global _turn
+    _turn = turn
+
 
 def launch(
     module: str,
@@ -64,7 +73,7 @@ def launch(
     write_atomic(folder / "job.json", job.model_dump_json(indent=2) + "\n")
     launcher = ["posttrain.launcher", "--config_file", str(together), "-m"] if together else []
     command = [sys.executable, "-m", *launcher, module, str(folder / "job.json")]
-    with (folder / "log.txt").open("ab") as log:
+    with _turn(), (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

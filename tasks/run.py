@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +63,10 @@ class Run:
     def model_name(self) -> str:
         """The name in the registry: the spec's, or the pipeline's own."""
         return self.spec.register_.model_name or self.spec.name
+
+    def hold(self, held: AbstractContextManager[object]) -> None:
+        """Enter it now, and leave it when the run ends."""
+        self._closing.enter_context(held)
 
     def adopt(self, values: Mapping[str, Any]) -> None:
         """Go on with these values of the `sft` section: those that a search found best."""

@@ -46,6 +46,12 @@ def check_padding_free() -> None:
         )
 
 
+def gpu_count() -> int:
+    """How many GPUs `nvidia-smi` names."""
+    found = _gpus()
+    return found.count if found else 0
+
+
 def these_devices(threads: int, memory_bytes: int, given: str | None = None) -> Devices:
     """The devices that a spec names, else the GPUs of this machine, else so many CPU threads and bytes of memory."""
     if given is not None and given != "cpu":

@@ -17,7 +17,21 @@ from flows.display import duration, number, rate
 from posttrain.errors import SpecError
 
 POSTTRAIN = str(Path(sys.executable).parent / "posttrain")
-COMMANDS = ("run", "plan", "preview", "export", "advise", "compare", "validate", "schema", "init", "ui", "deploy")
+COMMANDS = (
+    "run",
+    "plan",
+    "preview",
+    "export",
+    "advise",
+    "compare",
+    "validate",
+    "schema",
+    "init",
+    "ui",
+    "deploy",
+    "up",
+    "down",
+)
 HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "transformers", "pandas", "numpy", "pydantic", "datasets")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import field_validator
@@ -26,6 +27,22 @@ class ScheduleSpec(Frozen):
         None, "Five fields: minute, hour, day of month, month, day of week. Empty: only on demand.", source="cron(5)"
     )
     timezone: str = setting("UTC", "IANA name of the time zone in which the cron line is read.", source="IANA")
+    overlap: Literal["queue", "skip"] = setting(
+        "queue", "What a run does that is due while another of the pipeline goes on: wait for it, or not run at all."
+    )
+    resume: int = setting(
+        3,
+        "How often a run that was lost (killed, machine restarted) is started again, to go on from its newest "
+        "checkpoint; then it ends as failed.",
+        ge=0,
+        le=20,
+    )
+    lost_after_seconds: int = setting(
+        240,
+        "A run that gave no sign of life for so long was lost. Prefect's runs give one every 30 s at best.",
+        ge=45,
+        le=86_400,
+    )
 
     @field_validator("cron")
     @classmethod

@@ -1,0 +1,72 @@
+"""Whose turn it is: one training on a device, and one run of a pipeline in a workspace, of all that are scheduled.
+
+Devices are limits of the Prefect server that `posttrain deploy` makes; a run started by hand knows none and waits for
+nobody. Only the work waits: a stage that is found done takes no device.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from posttrain.errors import TransientError, WorkspaceError
+from posttrain.models.machine import gpu_count
+
+DEVICES_VARIABLE = "POSTTRAIN_DEVICES_OF"
+"""Set for the runs of a deployment: the work pool whose devices they share."""
+LEASE_SECONDS = 60.0
+"""So long the device of a killed run stays taken; a living one renews its lease."""
+
+
+def device_limit(pool: str, device: int | str) -> str:
+    """The name of a device's limit."""
+    return f"posttrain-device:{pool}:{device}"
+
+
+@contextmanager
+def device_turn(processes: int | None) -> Iterator[None]:
+    """Hold the devices of this machine that so many processes take, or all of them; wait while others do.
+
+    Raises: TransientError when the server that counts them does not answer.
+    """
+    pool = os.environ.get(DEVICES_VARIABLE)
+    with ExitStack() as held:
+        if pool:
+            from prefect.concurrency.sync import concurrency  # late: `deploy` sets the server's address first
+
+            limits = [device_limit(pool, device) for device in _devices()[:processes]]
+            try:
+                held.enter_context(concurrency(limits, lease_duration=LEASE_SECONDS))
+            except httpx.HTTPError as error:
+                raise TransientError(f"the Prefect server does not say whether a device is free ({error})") from error
+        yield
+
+
+def _devices() -> list[str]:
+    """Those that CUDA may use here; a CPU is one device."""
+    visible = [each.strip() for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each.strip()]
+    return visible or [str(device) for device in range(gpu_count() or 1)]
+
+
+@contextmanager
+def pipeline_turn(lock: Path) -> Iterator[None]:
+    """Hold the lock of a pipeline in its workspace; it goes with the process.
+
+    A run that Prefect took for lost, and started again, may be alive after all: the second then waits for the first,
+    and finds its stages done.
+
+    Raises: WorkspaceError when the lock's file cannot be made.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    except OSError as error:
+        raise WorkspaceError(f"{lock}: cannot be made ({error.strerror}); make its folder writable") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
