@@ -11,6 +11,7 @@ from posttrain.spec.sections.base import BaseSpec
 from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.evaluate import EvaluateSpec
+from posttrain.spec.sections.feedback import FeedbackSpec
 from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.register import RegisterSpec
@@ -57,6 +58,7 @@ class PipelineSpec(Frozen):
     guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
+    feedback: FeedbackSpec = section(FeedbackSpec, "What people say of outputs and rows.")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
     resources: ResourcesSpec = section(ResourcesSpec, "Where results are written, and what may be spent.")
 
