@@ -9,6 +9,7 @@ Knows nothing of what the stages do, nor of Prefect.
 | `store` | where runs are kept, and who talks to it |
 | `runs` | parent and nested runs, and how they end |
 | `log` | what is written into a run |
+| `traces` | served requests as traces, and what people said of them |
 | `values` | our values as MLflow takes them, secrets masked |
 | `version` | the code that runs |
 """

@@ -36,11 +36,11 @@ def connect(root: Path, pipeline: str) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
     mlflow = quiet_mlflow()
     try:
-        location = _artifact_folder(uri)
+        location = artifact_folder(uri)
         mlflow.set_tracking_uri(uri)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _open_experiment(pipeline, location)
+            open_experiment(pipeline, location)
     except (OSError, mlflow.MlflowException) as error:
         reason = str(error).splitlines()[0]
         raise WorkspaceError(
@@ -76,7 +76,7 @@ def trial_storage(pipeline: str) -> Any:
     """
     mlflow = quiet_mlflow()
     name = f"{pipeline} search"
-    _open_experiment(name, _artifact_folder(mlflow.get_tracking_uri()))
+    open_experiment(name, artifact_folder(mlflow.get_tracking_uri()))
     from mlflow.optuna.storage import MlflowStorage
 
     experiment = client().get_experiment_by_name(name)
@@ -84,7 +84,7 @@ def trial_storage(pipeline: str) -> Any:
     return MlflowStorage(experiment_id=experiment.experiment_id)
 
 
-def _artifact_folder(uri: str) -> str | None:
+def artifact_folder(uri: str) -> str | None:
     """Beside a SQLite database; any other store knows its own place."""
     if not uri.startswith("sqlite:///"):
         return None
@@ -93,7 +93,8 @@ def _artifact_folder(uri: str) -> str | None:
     return (folder / "artifacts").as_uri()
 
 
-def _open_experiment(name: str, location: str | None) -> None:
+def open_experiment(name: str, location: str | None) -> None:
+    """Make the experiment if it is not there; one that was deleted is restored."""
     from mlflow import MlflowException
 
     experiment = client().get_experiment_by_name(name)
