@@ -10,17 +10,19 @@ Knows nothing of what the stages do, nor of Prefect.
 | `runs` | parent and nested runs, and how they end |
 | `log` | what is written into a run |
 | `system` | how busy the machine was |
+| `traces` | served requests as traces, and what people said of them |
 | `values` | our values as MLflow takes them, secrets masked |
 | `version` | the code that runs |
 """
 
 from posttrain.tracking.log import log_cost, log_data, log_decision, log_values, log_verdict
 from posttrain.tracking.runs import log_stage, pipeline_run, stage_run
-from posttrain.tracking.store import client, connect, quiet_mlflow, trial_storage
+from posttrain.tracking.store import answering, client, connect, quiet_mlflow, trial_storage
 from posttrain.tracking.values import masked, score_metrics
 from posttrain.tracking.version import code_version
 
 __all__ = [
+    "answering",
     "client",
     "code_version",
     "connect",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.errors import WorkspaceError
+from posttrain.errors import TransientError, WorkspaceError
 from posttrain.tracking.values import masked
 
 if TYPE_CHECKING:
@@ -36,11 +38,11 @@ def connect(root: Path, pipeline: str) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
     mlflow = quiet_mlflow()
     try:
-        location = _artifact_folder(uri)
+        location = artifact_folder(uri)
         mlflow.set_tracking_uri(uri)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _open_experiment(pipeline, location)
+            open_experiment(pipeline, location)
     except (OSError, mlflow.MlflowException) as error:
         reason = str(error).splitlines()[0]
         raise WorkspaceError(
@@ -69,6 +71,26 @@ def client() -> MlflowClient:
     return MlflowClient()
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """What a store that does not answer says, as a `TransientError` of one line; MLflow's warnings are not shown.
+
+    For work that goes on without the store. An invalid value is no silence: it stays MLflow's own error.
+    """
+    quiet_mlflow()
+    from mlflow import MlflowException
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, MlflowException) as error:
+        if isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise
+        reason = masked((str(error) or type(error).__name__).splitlines()[0])
+        raise TransientError(f"MLflow store does not answer ({reason[:300]})") from error
+
+
 def trial_storage(pipeline: str) -> Any:
     """Where a search keeps its trials: runs of the experiment `<pipeline> search`, under a run for each search.
 
@@ -76,7 +98,7 @@ def trial_storage(pipeline: str) -> Any:
     """
     mlflow = quiet_mlflow()
     name = f"{pipeline} search"
-    _open_experiment(name, _artifact_folder(mlflow.get_tracking_uri()))
+    open_experiment(name, artifact_folder(mlflow.get_tracking_uri()))
     from mlflow.optuna.storage import MlflowStorage
 
     experiment = client().get_experiment_by_name(name)
@@ -84,7 +106,7 @@ def trial_storage(pipeline: str) -> Any:
     return MlflowStorage(experiment_id=experiment.experiment_id)
 
 
-def _artifact_folder(uri: str) -> str | None:
+def artifact_folder(uri: str) -> str | None:
     """Beside a SQLite database; any other store knows its own place."""
     if not uri.startswith("sqlite:///"):
         return None
@@ -93,7 +115,8 @@ def _artifact_folder(uri: str) -> str | None:
     return (folder / "artifacts").as_uri()
 
 
-def _open_experiment(name: str, location: str | None) -> None:
+def open_experiment(name: str, location: str | None) -> None:
+    """Make the experiment if it is not there; one that was deleted is restored."""
     from mlflow import MlflowException
 
     experiment = client().get_experiment_by_name(name)
