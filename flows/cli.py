@@ -341,6 +341,15 @@ def models_rollback(name: Name = None, by: By = None, reason: Reason = "") -> No
     roll_back(name, by, reason)
 
 
+@app.command(epilog="Example: posttrain watch pipelines/voice_assistant.yaml")
+@guarded
+def watch(spec: Spec) -> None:
+    """Look once whether data, answers or requests are new; if so, start the deployed pipeline."""
+    from flows.watch_command import watch_once
+
+    watch_once(spec)
+
+
 def main() -> None:
     """The entry point of the `posttrain` command."""
     app()

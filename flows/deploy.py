@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.prefect_server import answers, users_server
 from flows.quiet import settle_environment
+from flows.watch_deployment import deploy_watch
 from posttrain import preflight
 from posttrain.errors import UserError
 
@@ -68,6 +69,7 @@ async def _deploy(loaded: LoadedSpec, pool: str) -> str:
             description=f"{loaded.path}, in {loaded.root}",
             tags=["posttrain"],
         )
+        await deploy_watch(client, loaded, pool)
     return f"retrain/{loaded.spec.name}"
 
 
