@@ -7,9 +7,10 @@ from pathlib import Path
 
 from flows.failure import record
 from flows.prefect_server import answers, users_server
-from flows.quiet import flush_to_server, settle_environment
+from flows.quiet import flush_to_server, log_to, settle_environment
 from posttrain import spec as specs
 from posttrain.errors import UserError
+from posttrain.preflight import workspace_of
 
 
 def watch_once(path: Path) -> None:
@@ -18,7 +19,7 @@ def watch_once(path: Path) -> None:
     Raises: UserError for a wrong spec, when no Prefect server answers, or when the pipeline is not deployed there.
     """
     settle_environment()
-    specs.load(path)
+    loaded = specs.load(path)
     server = users_server()
     if not server or not answers(f"{server.rstrip('/')}/health"):
         raise UserError(
@@ -27,16 +28,18 @@ def watch_once(path: Path) -> None:
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     os.environ["PREFECT_API_URL"] = server
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     from flows.sensor import watch
 
+    log = workspace_of(loaded).root / "logs" / "watch.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log_to(log)
     try:
         state = watch(str(path), return_state=True)
         state.result()
     except UserError:
         raise
     except Exception as error:
-        raise record(error) from error
+        raise record(error, log) from error
     finally:
         flush_to_server()
     print(state.message)

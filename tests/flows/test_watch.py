@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
+from flows.quiet import TALKERS
 
 SPEC = """\
 name: tickets
@@ -31,14 +33,19 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", server)
     (tmp_path / "data").mkdir()
     write_rows(tmp_path, 30)
     (tmp_path / "data/test.jsonl").write_text((tmp_path / "data/train.jsonl").read_text(encoding="utf-8"))
     (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    return tmp_path
+    loggers = [logging.getLogger(name) for name in ("", *TALKERS)]
+    before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
+    yield tmp_path
+    logging.captureWarnings(False)
+    for logger, handlers, propagate in before:  # the command sends them to a file of its own
+        logger.handlers[:], logger.propagate = handlers, propagate
 
 
 def write_rows(root: Path, count: int) -> None:
