@@ -454,6 +454,29 @@ def feedback_import(
     import_feedback(spec, file, from_)
 
 
+@app.command(epilog="Example: posttrain watch pipelines/voice_assistant.yaml")
+@guarded
+def watch(spec: Spec) -> None:
+    """Look once whether data, answers or requests are new; if so, start the deployed pipeline."""
+    from flows.watch_command import watch_once
+
+    watch_once(spec)
+
+
+@app.command(epilog="Example: posttrain clean pipelines/voice_assistant.yaml --older-than 30d")
+@guarded
+def clean(
+    spec: Spec,
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="Only what was last used so long ago.")] = "30d",
+    keep: Annotated[int, typer.Option(help="Keep what so many newest runs of each pipeline used.", min=1)] = 3,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only listed.")] = False,
+) -> None:
+    """List old checkpoints, stage folders and MLflow artifacts that nobody needs, with sizes; --yes removes them."""
+    from flows.clean_command import clean as clean_up
+
+    clean_up(spec, older_than, keep, yes)
+
+
 def main() -> None:
     """The entry point of the `posttrain` command."""
     app()

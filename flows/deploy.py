@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from flows.lost_runs import heartbeat_seconds, watch_runs
 from flows.prefect_server import answers, users_server
 from flows.quiet import settle_environment
+from flows.watch_deployment import deploy_watch
 from posttrain import preflight
 from posttrain.errors import UserError, WorkspaceError
 from posttrain.models.machine import gpu_count
@@ -101,6 +102,7 @@ async def _deploy(loaded: LoadedSpec, pool: str, pool_type: str, devices: int) -
             tags=["posttrain", spec.name],
         )
         await watch_runs(client, spec.name, deployment, spec.schedule)
+        await deploy_watch(client, loaded, pool)
     return f"retrain/{spec.name}"
 
 

@@ -17,6 +17,7 @@ from posttrain.strategy.curve import wanted_before_collecting
 from tasks.baseline import Baseline, measure_baseline
 from tasks.candidate import Candidate
 from tasks.decide import decide_strategy, decide_without_pairs
+from tasks.notify import notify, tell_failure
 from tasks.run import Run
 from tasks.start import start
 
@@ -43,8 +44,12 @@ def retrain(spec_path: SpecPath) -> Outcome:
             case "collect_data" if wanted_before_collecting(run.spec, strategy, rows.train.rows):
                 draw_curve(run, rows, baseline)
         if candidate is None:
-            return advise(run, baseline, rows)
-        return release_model(run, candidate, baseline, rows)
+            return notify(run, advise(run, baseline, rows))
+        return notify(run, release_model(run, candidate, baseline, rows))
+
+
+retrain.on_failure(tell_failure)
+retrain.on_crashed(tell_failure)
 
 
 @flow(name="advise", flow_run_name="advise {spec_path}", validate_parameters=False)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import httpx
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.states import Running
-from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from posttrain import registry
 from posttrain.gates import Verdict
 from posttrain.registry import Approval, Incumbent, Registered
 from tasks import show
+from tasks.links import flow_run_page
 from tasks.run import Run
 
 POLL_SECONDS = 5
@@ -91,12 +90,5 @@ def _question(version: Registered, verdict: Verdict, champion: Incumbent) -> str
 
 
 def _page() -> str:
-    """The flow run's page; empty when the server has no pages, as the private one of `posttrain run` has none."""
-    page = url_for("flow-run", obj_id=runtime.flow_run.id) or ""
-    if not page:
-        return ""
-    try:
-        reply = httpx.get(page, headers={"Accept": "text/html"}, timeout=10, follow_redirects=True)
-    except httpx.HTTPError:
-        return ""
-    return page if "html" in reply.headers.get("content-type", "") else ""
+    """The flow run's page; empty when the server has no pages."""
+    return flow_run_page(runtime.flow_run.id)

@@ -17,7 +17,7 @@ Knows nothing of what the stages do, nor of Prefect.
 
 from posttrain.tracking.log import log_cost, log_data, log_decision, log_values, log_verdict
 from posttrain.tracking.runs import log_stage, pipeline_run, stage_run
-from posttrain.tracking.store import answering, client, connect, quiet_mlflow, trial_storage
+from posttrain.tracking.store import answering, client, connect, quiet_mlflow, run_page, trial_storage
 from posttrain.tracking.values import masked, score_metrics
 from posttrain.tracking.version import code_version
 
@@ -35,6 +35,7 @@ __all__ = [
     "masked",
     "pipeline_run",
     "quiet_mlflow",
+    "run_page",
     "score_metrics",
     "stage_run",
     "trial_storage",

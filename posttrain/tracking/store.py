@@ -91,6 +91,15 @@ def answering() -> Iterator[None]:
         raise TransientError(f"MLflow store does not answer ({reason[:300]})") from error
 
 
+def run_page(run_id: str) -> str:
+    """The run's page at the MLflow server; empty when the store is a database, which `posttrain ui` shows."""
+    uri = str(quiet_mlflow().get_tracking_uri())
+    if not uri.startswith(("http://", "https://")):
+        return ""
+    experiment = client().get_run(run_id).info.experiment_id
+    return f"{masked(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
 def trial_storage(pipeline: str) -> Any:
     """Where a search keeps its trials: runs of the experiment `<pipeline> search`, under a run for each search.
 

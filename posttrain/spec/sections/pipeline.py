@@ -14,6 +14,7 @@ from posttrain.spec.sections.evaluate import EvaluateSpec
 from posttrain.spec.sections.feedback import FeedbackSpec
 from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.guards import GuardsSpec
+from posttrain.spec.sections.notify import NotifySpec
 from posttrain.spec.sections.register import RegisterSpec
 from posttrain.spec.sections.resources import ResourcesSpec
 from posttrain.spec.sections.reward_model import RewardModelSpec
@@ -24,6 +25,7 @@ from posttrain.spec.sections.sft import SFTSpec
 from posttrain.spec.sections.strategy import StrategySpec
 from posttrain.spec.sections.synthetic import SyntheticSpec
 from posttrain.spec.sections.task import TaskSpec
+from posttrain.spec.sections.triggers import TriggersSpec
 from posttrain.spec.sections.validate import ValidateSpec
 
 
@@ -60,6 +62,8 @@ class PipelineSpec(Frozen):
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     feedback: FeedbackSpec = section(FeedbackSpec, "What people say of outputs and rows.")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
+    triggers: TriggersSpec = section(TriggersSpec, "What starts a run beside the clock.")
+    notify: NotifySpec = section(NotifySpec, "Who is told how a run ended.")
     resources: ResourcesSpec = section(ResourcesSpec, "Where results are written, and what may be spent.")
 
     @property
