@@ -239,7 +239,7 @@ def _similarity(texts: Sequence[str], embedder: Embedder) -> np.ndarray:
     """Cosines of all pairs (n, n); zero between texts that were read in different ways."""
     vectors = embedder(texts).astype(np.float32)
     lexical = embedder.lexical(texts)
-    similar = np.clip(vectors @ vectors.T, 0.0, 1.0)
+    similar: np.ndarray = np.clip(vectors @ vectors.T, 0.0, 1.0)
     similar[lexical[:, None] != lexical[None, :]] = 0.0
     np.fill_diagonal(similar, 1.0)
     return similar

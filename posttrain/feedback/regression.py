@@ -17,8 +17,11 @@ from typing import Any, Literal
 from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
 from posttrain.evaluation.scores import Scores
 from posttrain.feedback.mining import case_digest
+from posttrain.feedback.store import FeedbackStore
 from posttrain.spec.metrics import BAD_CASES
 
+TAG = "bad_case"
+"""Of the items that mining makes."""
 RIGHT = ("exact_match", "accuracy", "final_answer", "pass_rate")
 """Columns of outputs that say whether a row is right in full, of the kinds that have one."""
 
@@ -32,6 +35,20 @@ def side(prompt: str, share: float) -> Side:
     """
     drawn = int(case_digest("", prompt), 16) / 16**16
     return "regression" if drawn < share else "train"
+
+
+def corrected(store: FeedbackStore) -> list[dict[str, str]]:
+    """The bad cases that people corrected, as (prompt, system, completion), in the order in which they were mined.
+
+    Of several people the last to speak counts; a case that this person said to drop is none.
+    """
+    items = {item.id: item for item in store.items(kind="correction", tag=TAG)}
+    said = {answer.item: answer for answer in sorted(store.answers(), key=lambda answer: answer.at)}
+    return [
+        {"prompt": item.prompt, "system": item.system, "completion": said[name].text or ""}
+        for name, item in items.items()
+        if name in said and said[name].verdict != "drop" and said[name].text
+    ]
 
 
 class Suite(Frozen):
