@@ -68,6 +68,8 @@ gates:
 bad_cases: {{per_run: {per_run}}}
 resources: {{retry_delay_seconds: 0}}
 """
+HELD_BACK = 0.3
+"""The default of `bad_cases.held_back`."""
 DISLIKED, MISTAKEN = 0.5, 0.02
 """Of the users of a wrong and of a right answer, those who press thumbs down."""
 CLEAN = "clean"
@@ -200,7 +202,7 @@ def review(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
     """Correct every bad case by its published label, as an annotator does."""
     from posttrain.data.text.words import key
     from posttrain.feedback import Answer
-    from posttrain.feedback.regression import side
+    from posttrain.feedback.held_back import side
 
     labels = {key(carelessly(row)): row["completion"] for row in rows}
     store = opened(folder)
@@ -211,10 +213,8 @@ def review(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
     return {"reviewed": len(items), "were_right": unneeded, "trained_on": len(items) - held, "held_back": held}
 
 
-HELD_BACK = 0.3
-
-
 def opened(folder: Path) -> Any:
+    """The feedback store, where the spec has it."""
     from posttrain.feedback import FeedbackStore
 
     return FeedbackStore.open(f"sqlite:///{folder / '.posttrain/feedback.db'}", NAME)

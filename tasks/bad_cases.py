@@ -15,7 +15,8 @@ from posttrain.artifacts import DatasetRef, Done, ModelRef
 from posttrain.evaluation.measure import measure
 from posttrain.evaluation.scores import Scores
 from posttrain.evaluation.scoring import scoring_of
-from posttrain.feedback import FeedbackStore, regression
+from posttrain.feedback import regression
+from posttrain.feedback.place import find_store
 from posttrain.progress import Progress
 from posttrain.registry import Incumbent
 from posttrain.spec.metrics import BAD_CASES
@@ -28,16 +29,18 @@ UNTESTABLE = ("code",)
 """Kinds whose rows need more than a prompt and an answer: nobody writes tests when correcting."""
 
 
-def feedback_of(run: Run) -> FeedbackStore:
-    """What people said in this pipeline."""
-    return FeedbackStore.open(f"sqlite:///{run.workspace.root.resolve() / 'feedback.db'}", run.spec.name)
-
-
 def regression_suite(run: Run) -> DatasetRef | None:
     """The corrected bad cases that no model is trained on; None when there are none."""
-    corrected = regression.corrected(feedback_of(run))
-    found = regression.suite(corrected, run.spec.task.instruction, run.spec.bad_cases.held_back, run.workspace)
-    return found.rows if found and run.spec.task.kind not in UNTESTABLE else None
+    spec = run.spec
+    store = find_store(spec, run.workspace) if spec.feedback.use and spec.task.kind not in UNTESTABLE else None
+    if store is None:
+        return None
+    try:
+        corrected = regression.corrected(store.items(), store.answers(), spec.bad_cases.held_back)
+    finally:
+        store.close()
+    found = regression.suite(corrected, spec.task.instruction, run.workspace)
+    return found.rows if found else None
 
 
 def with_bad_cases(run: Run, scores: Scores, champion: Incumbent) -> tuple[Scores, Incumbent]:

@@ -17,15 +17,16 @@ from posttrain.artifacts import Frozen
 from posttrain.data.embedding.embed import Embedder
 from posttrain.data.steps.harm import Harm
 from posttrain.feedback import watermark
+from posttrain.feedback.held_back import TAG
 from posttrain.feedback.items import Item, Kind, Output
 from posttrain.feedback.mining import BadCase, Cluster, Limits, Loss, Mined, mine
-from posttrain.feedback.regression import RIGHT, TAG
+from posttrain.feedback.place import open_store
+from posttrain.feedback.regression import RIGHT
 from posttrain.feedback.signals import Watch, in_words
-from posttrain.registry.find import open_store
+from posttrain.registry.find import open_store as registry_store
 from posttrain.registry.kept import kept_scores
 from posttrain.tracking.traces import recent_requests
 from tasks import show
-from tasks.bad_cases import feedback_of
 from tasks.policy import STAGE
 from tasks.run import Run
 
@@ -62,7 +63,7 @@ class MineResult(Frozen):
 def mine_bad_cases(run: Run) -> MineResult:
     """Look through what was served since the last time, and send to review what people should correct."""
     with run.stage("mine") as stage:
-        open_store(run.root)
+        registry_store(run.root)
         spec, place = run.spec.bad_cases, run.workspace.root / "feedback" / f"mined-{run.model_name}.json"
         mark, look_back = watermark.read(place), timedelta(days=spec.look_back_days)
         requests = recent_requests(run.model_name, mark.since(look_back))
@@ -71,7 +72,7 @@ def mine_bad_cases(run: Run) -> MineResult:
             stage.note("no new requests")
             return _result(Mined((), ()), "")
         stage.progress(0, 2, f"{len(fresh):,} new requests")
-        store = feedback_of(run)
+        store = open_store(run.spec, run.workspace)
         known = [(item.system, item.prompt) for item in store.items(kind=KIND, tag=TAG)]
         mined = mine(
             requests,

@@ -10,7 +10,6 @@ Knows nothing of where requests come from or where cases go.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from posttrain.data.embedding.embed import Embedder
-from posttrain.data.text.words import key, words
+from posttrain.data.text.words import words
+from posttrain.feedback.held_back import case_digest
 from posttrain.feedback.signals import SIGNALS, Signal, Watch, asked, signals, told, weight
 from posttrain.tracking.traces import ServedRequest
 
@@ -106,11 +106,6 @@ class Limits:
     per_run: int = 50
     likeness: float = 0.95
     cluster: float = 0.5
-
-
-def case_digest(system: str, prompt: str) -> str:
-    """Sixteen hexadecimal digits of a prompt's words under its instruction: case, spaces, punctuation do not count."""
-    return hashlib.sha256(f"{key(system)}\x1f{key(prompt)}".encode()).hexdigest()[:16]
 
 
 def mine(

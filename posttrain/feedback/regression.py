@@ -1,54 +1,31 @@
-"""Bad cases that people corrected: some are learnt from, the others every later model is tested on, never both.
+"""The bad cases that no model is trained on, as rows to measure on, and how many of them a model has fixed.
 
-Which of the two is decided by the digest of a case's words and by nothing else: not by when it came, by who answered or
-by what else there is. So a case stays on its side for good, and the suite only grows. A model has *fixed* a case when
-its output is right in full.
-
-Knows nothing of models or of where answers are kept.
+*Fixed* is a case to which the output is right in full. Which cases these are, `held_back` says. Knows nothing of models
+or of where answers are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
 from posttrain.evaluation.scores import Scores
-from posttrain.feedback.mining import case_digest
-from posttrain.feedback.store import FeedbackStore
+from posttrain.feedback.answers import Answer
+from posttrain.feedback.held_back import case_digest, split
+from posttrain.feedback.items import Item
+from posttrain.feedback.rows import rows_of
 from posttrain.spec.metrics import BAD_CASES
 
-TAG = "bad_case"
-"""Of the items that mining makes."""
 RIGHT = ("exact_match", "accuracy", "final_answer", "pass_rate")
 """Columns of outputs that say whether a row is right in full, of the kinds that have one."""
 
-Side = Literal["train", "regression"]
 
-
-def side(prompt: str, share: float) -> Side:
-    """Whether a corrected case is learnt from or kept to test with; `share` is the part that is kept.
-
-    Its instruction does not count: what is asked under one must not be learnt under another.
-    """
-    drawn = int(case_digest("", prompt), 16) / 16**16
-    return "regression" if drawn < share else "train"
-
-
-def corrected(store: FeedbackStore) -> list[dict[str, str]]:
-    """The bad cases that people corrected, as (prompt, system, completion), in the order in which they were mined.
-
-    Of several people the last to speak counts; a case that this person said to drop is none.
-    """
-    items = {item.id: item for item in store.items(kind="correction", tag=TAG)}
-    said = {answer.item: answer for answer in sorted(store.answers(), key=lambda answer: answer.at)}
-    return [
-        {"prompt": item.prompt, "system": item.system, "completion": said[name].text or ""}
-        for name, item in items.items()
-        if name in said and said[name].verdict != "drop" and said[name].text
-    ]
+def corrected(items: Iterable[Item], answers: Iterable[Answer], share: float) -> list[dict[str, str]]:
+    """The held-back bad cases that people corrected, settled as those to train on are: prompt, system, completion."""
+    return list(rows_of(split(items, share)[1], answers).completions)
 
 
 class Suite(Frozen):
@@ -57,26 +34,17 @@ class Suite(Frozen):
     rows: DatasetRef
 
 
-def suite(cases: Sequence[Mapping[str, str]], instruction: str, share: float, workspace: Workspace) -> Suite | None:
-    """The held-back ones of corrected cases (prompt, completion, system), as rows to measure on; None when none is.
+def suite(cases: Sequence[Mapping[str, str]], instruction: str, workspace: Workspace) -> Suite | None:
+    """Corrected cases (prompt, completion, system) as rows to measure on; None when there are none.
 
     Of cases in the same words the first counts. The task's instruction stands where a case has none.
     Raises: WorkspaceError when the rows cannot be written.
     """
     rows: dict[str, dict[str, Any]] = {}
     for case in cases:
-        if side(case["prompt"], share) == "regression":
-            name = case_digest("", case["prompt"])
-            rows.setdefault(
-                name,
-                {
-                    "id": name,
-                    "source": "feedback",
-                    "system": case.get("system") or instruction,
-                    "prompt": case["prompt"],
-                    "completion": case["completion"],
-                },
-            )
+        texts = {"prompt": case["prompt"], "completion": case["completion"]}
+        row = {"id": case_digest("", case["prompt"]), "source": "feedback", **texts}
+        rows.setdefault(row["id"], {**row, "system": case.get("system") or instruction})
     if not rows:
         return None
     ordered = [rows[name] for name in sorted(rows)]

@@ -12,7 +12,8 @@ import pytest
 
 from posttrain.data.embedding.embed import Embedder
 from posttrain.data.steps.harm import Harm
-from posttrain.feedback.mining import Limits, Loss, Mined, case_digest, mine
+from posttrain.feedback.held_back import case_digest
+from posttrain.feedback.mining import Limits, Loss, Mined, mine
 from posttrain.feedback.signals import Signal, Watch, signals
 from posttrain.spec.sections.harm import HarmSpec
 from posttrain.tracking.traces import ServedRequest

@@ -10,40 +10,61 @@ from pyarrow import parquet
 from registered import scored
 
 from posttrain.artifacts import Workspace
-from posttrain.feedback.regression import fixed, side, suite
+from posttrain.feedback import Answer, Item, Output
+from posttrain.feedback.held_back import TAG, side, split
+from posttrain.feedback.regression import corrected, fixed, suite
+from posttrain.feedback.rows import rows_of
 
-CASES = [{"prompt": f"play song {n}", "completion": f"answer {n}", "system": ""} for n in range(400)]
-
-
-def test_a_case_is_on_one_side_whatever_else_there_is(tmp_path: Path) -> None:
-    held = {case["prompt"] for case in CASES if side(case["prompt"], 0.3) == "regression"}
-    assert len(held) == pytest.approx(120, abs=25)
-    found = suite(CASES, "To JSON.", 0.3, Workspace(tmp_path))
-    assert found is not None
-    rows = parquet.read_table(found.rows.uri).to_pylist()
-    assert {row["prompt"] for row in rows} == held
-    assert {row["system"] for row in rows} == {"To JSON."}
-    smaller = suite(CASES[:200], "To JSON.", 0.3, Workspace(tmp_path))
-    assert smaller is not None
-    assert {row["prompt"] for row in parquet.read_table(smaller.rows.uri).to_pylist()} == held & {
-        case["prompt"] for case in CASES[:200]
-    }
+SHARE = 0.3
 
 
-def test_spelling_and_instruction_do_not_change_the_side() -> None:
-    assert all(side(case["prompt"].upper() + "!", 0.3) == side(case["prompt"], 0.3) for case in CASES)
+def item(prompt: str, tag: str = TAG) -> Item:
+    return Item.new("correction", prompt, outputs=[Output("bad", "m version 1")], tag=tag)
 
 
-def test_a_larger_share_only_adds_to_the_suite() -> None:
-    small, large = (
-        {case["prompt"] for case in CASES if side(case["prompt"], share) == "regression"} for share in (0.2, 0.5)
-    )
+ITEMS = [item(f"play song {n}") for n in range(400)]
+ANSWERS = [Answer(each.id, "ann", "correction", text=f"right {each.prompt}") for each in ITEMS]
+
+
+def test_what_is_learnt_and_what_is_tested_never_overlap() -> None:
+    learnt, tested = split(ITEMS, SHARE)
+    assert len(tested) == pytest.approx(120, abs=25)
+    assert len(learnt) + len(tested) == 400
+    rows = {row["prompt"] for row in rows_of(learnt, ANSWERS).completions}
+    assert rows.isdisjoint(case["prompt"] for case in corrected(ITEMS, ANSWERS, SHARE))
+    pairs = {row["prompt"] for row in rows_of(learnt, ANSWERS).pairs}
+    assert pairs == rows
+
+
+def test_a_case_stays_on_its_side_whatever_comes_later() -> None:
+    before = {each.prompt for each in split(ITEMS[:200], SHARE)[1]}
+    assert before == {each.prompt for each in split(ITEMS, SHARE)[1]} & {each.prompt for each in ITEMS[:200]}
+    assert all(side(each.prompt.upper() + "!", SHARE) == side(each.prompt, SHARE) for each in ITEMS)
+
+
+def test_a_larger_share_only_adds_to_what_is_tested() -> None:
+    small, large = ({each.prompt for each in split(ITEMS, share)[1]} for share in (0.2, 0.5))
     assert small < large
 
 
-def test_nothing_held_back_is_no_suite(tmp_path: Path) -> None:
-    assert suite([], "", 0.3, Workspace(tmp_path)) is None
-    assert suite(CASES, "", 0.0, Workspace(tmp_path)) is None
+def test_other_items_in_the_words_of_a_tested_case_are_not_learnt() -> None:
+    tested = split(ITEMS, SHARE)[1][0]
+    same, other = item(tested.prompt.upper(), tag="survey"), item("another prompt", tag="survey")
+    learnt, _ = split([tested, same, other], SHARE)
+    assert learnt == [other]
+
+
+def test_the_suite_has_the_corrected_cases_under_the_tasks_instruction(tmp_path: Path) -> None:
+    found = suite(corrected(ITEMS, ANSWERS[:200], SHARE), "To JSON.", Workspace(tmp_path))
+    assert found is not None
+    rows = parquet.read_table(found.rows.uri).to_pylist()
+    assert {row["prompt"] for row in rows} == {each.prompt for each in split(ITEMS[:200], SHARE)[1]}
+    assert all(row["completion"] == f"right {row['prompt']}" and row["system"] == "To JSON." for row in rows)
+
+
+def test_nothing_corrected_is_no_suite(tmp_path: Path) -> None:
+    assert suite(corrected(ITEMS, [], SHARE), "", Workspace(tmp_path)) is None
+    assert suite(corrected(ITEMS, ANSWERS, 0.0), "", Workspace(tmp_path)) is None
     assert not (tmp_path / "stages").exists()
 
 

@@ -12,6 +12,7 @@ from posttrain.spec.sections.base import BaseSpec
 from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.evaluate import EvaluateSpec
+from posttrain.spec.sections.feedback import FeedbackSpec
 from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.register import RegisterSpec
@@ -59,6 +60,7 @@ class PipelineSpec(Frozen):
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
     bad_cases: BadCasesSpec = section(BadCasesSpec, "What is mined from served requests, and kept to test with.")
+    feedback: FeedbackSpec = section(FeedbackSpec, "What people say of outputs and rows.")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
     resources: ResourcesSpec = section(ResourcesSpec, "Where results are written, and what may be spent.")
 
