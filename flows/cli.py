@@ -221,6 +221,33 @@ def export(
     export_model(model, to, format, spec)
 
 
+@app.command(epilog="Example: posttrain serve voice-assistant@champion --port 8000")
+@guarded
+def serve(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@ALIAS]", help="A registered model; its champion, or another alias or version."),
+    ],
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port.", min=1, max=65535)] = 8000,
+    sample: Annotated[
+        float,
+        typer.Option(help="Share of requests to keep as MLflow traces; those with feedback are kept.", min=0, max=1),
+    ] = 1.0,
+    poll_seconds: Annotated[float, typer.Option(help="How often to look where the alias points.", min=0.1)] = 5.0,
+    gpu_share: Annotated[
+        float, typer.Option(help="Of the GPU's memory, for one version (vLLM); a switch needs two.", min=0.05, max=0.95)
+    ] = 0.45,
+) -> None:
+    """Serve a registered model as an OpenAI-compatible endpoint that follows the alias: promotions and rollbacks too.
+
+    Clients must send the token in POSTTRAIN_SERVE_TOKEN, where that is set. Ctrl-C ends it, after the last answer.
+    """
+    from flows.serve_command import serve_model
+
+    serve_model(model, host, port, sample, poll_seconds, gpu_share)
+
+
 rows_app = typer.Typer(name="rows", help="What became of every row, and people's say in it.", no_args_is_help=True)
 app.add_typer(rows_app)
 By = Annotated[str | None, typer.Option(help="Who says so; else your user name.", show_default=False)]

@@ -106,10 +106,7 @@ def rendered(tokenizer: Any, turns: Sequence[Message], ask: bool = True) -> str:
     """
     from jinja2 import TemplateError
 
-    ending, told = ending_of(tokenizer), list(turns)
-    if ending is not None and ending.folds_system and len(told) > 1 and told[0]["role"] == "system":
-        first = {**told[1], "content": f"{told[0]['content']}\n\n{told[1]['content']}"}
-        told = [first, *told[2:]]
+    told = folded(tokenizer, turns)
     try:
         return str(tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=ask))
     except (TemplateError, TypeError, ValueError) as error:
@@ -119,6 +116,14 @@ def rendered(tokenizer: Any, turns: Sequence[Message], ask: bool = True) -> str:
             f"{tokenizer.name_or_path}: its chat template refuses a conversation of {roles} ({reason}); correct "
             "chat_template, or the rows"
         ) from error
+
+
+def folded(tokenizer: Any, turns: Sequence[Message]) -> list[Message]:
+    """The turns as the template can take them: the instruction before the first question, where it takes no system."""
+    ending, told = ending_of(tokenizer), list(turns)
+    if ending is None or not ending.folds_system or len(told) < 2 or told[0]["role"] != "system":
+        return told
+    return [{**told[1], "content": f"{told[0]['content']}\n\n{told[1]['content']}"}, *told[2:]]
 
 
 # --- what the template writes ------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ Knows nothing of what the stages do, nor of Prefect.
 
 from posttrain.tracking.log import log_decision, log_values, log_verdict
 from posttrain.tracking.runs import log_stage, pipeline_run, stage_run
-from posttrain.tracking.store import client, connect, quiet_mlflow, trial_storage
+from posttrain.tracking.store import answering, client, connect, quiet_mlflow, trial_storage
 from posttrain.tracking.values import masked, score_metrics
 from posttrain.tracking.version import code_version
 
 __all__ = [
+    "answering",
     "client",
     "code_version",
     "connect",

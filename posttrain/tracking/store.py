@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.errors import WorkspaceError
+from posttrain.errors import TransientError, WorkspaceError
 from posttrain.tracking.values import masked
 
 if TYPE_CHECKING:
@@ -67,6 +69,26 @@ def client() -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """What a store that does not answer says, as a `TransientError` of one line; MLflow's warnings are not shown.
+
+    For work that goes on without the store. An invalid value is no silence: it stays MLflow's own error.
+    """
+    quiet_mlflow()
+    from mlflow import MlflowException
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, MlflowException) as error:
+        if isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise
+        reason = masked((str(error) or type(error).__name__).splitlines()[0])
+        raise TransientError(f"MLflow store does not answer ({reason[:300]})") from error
 
 
 def trial_storage(pipeline: str) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from posttrain.errors import DataError, TransientError
-from posttrain.tracking.store import artifact_folder, client, open_experiment, quiet_mlflow
-from posttrain.tracking.values import masked as without_passwords
+from posttrain.errors import DataError
+from posttrain.tracking.store import answering, artifact_folder, client, open_experiment, quiet_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace
@@ -82,7 +80,7 @@ def log_request(request: ServedRequest) -> None:
     Raises: TransientError when the store does not answer, so that the trace may not be there.
     """
     mlflow, safe = _quiet_tracing(), redacted(request)
-    with _answering():
+    with answering():
         trace_id = _log(mlflow, safe, _experiment(request.model))
         client().set_trace_tag(trace_id, LOGGED, "true")  # an error when the trace did not arrive
         if safe.thumb is not None or safe.correction is not None:
@@ -96,7 +94,7 @@ def log_feedback(request_id: str, thumb: Thumb | None, correction: str | None) -
     """
     mlflow = _quiet_tracing()
     told = None if correction is None else _mask([correction])[0]
-    with _answering():
+    with answering():
         trace_id = _trace_of(request_id)
         if trace_id is None:
             raise DataError(f"request {request_id}: found no trace of it, expected the id of a request that was logged")
@@ -109,7 +107,7 @@ def recent_requests(name: str, since: datetime | None) -> list[ServedRequest]:
     A request that was sent late, since the store did not answer, counts by the time that it was made.
     Raises: TransientError when the store does not answer.
     """
-    with _answering():
+    with answering():
         experiment = client().get_experiment_by_name(name + SUFFIX)
         if experiment is None:
             return []
@@ -130,29 +128,6 @@ def _quiet_tracing() -> Any:
     """MLflow, sending each trace before the call returns: what was not sent is known at once."""
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
     return quiet_mlflow()
-
-
-class _answering:
-    """What a store that does not answer says, as a `TransientError` of one line; warnings of MLflow are not shown."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self._warnings.__exit__(kind, error, trace)
-        if error is not None and _is_silence(error):
-            reason = without_passwords(str(error).splitlines()[0]) if str(error) else type(error).__name__
-            raise TransientError(f"MLflow store does not answer ({reason[:300]})") from error
-
-
-def _is_silence(error: BaseException) -> bool:
-    from mlflow import MlflowException
-
-    if isinstance(error, MlflowException):
-        return bool(error.error_code != "INVALID_PARAMETER_VALUE")
-    return isinstance(error, OSError)
 
 
 def _experiment(name: str) -> str:
