@@ -5,8 +5,8 @@
 On real data (SNIPS 2017-06), in a folder of its own, by the commands that a team uses:
 
 1. `posttrain run` trains on some of the training rows and makes a champion.
-2. A scripted client asks the champion for utterances that are in no training row, said carelessly (slang, then typos:
-   `posttrain.evaluation.noise`). Answers are logged as traces. Of those who get a wrong answer half press thumbs down,
+2. `posttrain serve` serves it, and logs what it answers as traces. A scripted client asks for utterances that are in no
+   training row, said carelessly (slang, then typos: `posttrain.evaluation.noise`). Of those who get a wrong answer half press thumbs down,
    of those who get a right one one in fifty does.
 3. `posttrain mine` sends bad cases to review.
 4. A script reviews them: the correction is the row's published label, given as an annotator gives it.
@@ -27,15 +27,19 @@ import hashlib
 import json
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "loop"
@@ -70,6 +74,8 @@ resources: {{retry_delay_seconds: 0}}
 """
 HELD_BACK = 0.3
 """The default of `bad_cases.held_back`."""
+ASKED_TOGETHER = 4
+"""Requests on their way at a time."""
 DISLIKED, MISTAKEN = 0.5, 0.02
 """Of the users of a wrong and of a right answer, those who press thumbs down."""
 CLEAN = "clean"
@@ -129,6 +135,15 @@ def _write(path: Path, lines: Sequence[bytes]) -> None:
 def posttrain(folder: Path, *words: str) -> float:
     """Run a command as a user would; returns its seconds. Raises: SystemExit with what it said, if it fails."""
     began = time.monotonic()
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, check=False)
+    print(f"$ posttrain {' '.join(words)}\n{done.stdout}", flush=True)
+    if done.returncode:
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    return time.monotonic() - began
+
+
+def _environment(folder: Path) -> dict[str, str]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),
@@ -138,12 +153,7 @@ def posttrain(folder: Path, *words: str) -> float:
         "COLUMNS": "160",
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    print(f"$ posttrain {' '.join(words)}\n{done.stdout}", flush=True)
-    if done.returncode:
-        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-    return time.monotonic() - began
+    return environment
 
 
 def carelessly(row: Mapping[str, str], seed: int = 7) -> str:
@@ -155,43 +165,63 @@ def carelessly(row: Mapping[str, str], seed: int = 7) -> str:
 
 
 def ask(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Ask the champion, log each answer as a trace, and press thumbs as people do. Returns what was asked, and told."""
-    import mlflow
+    """Start `posttrain serve`, ask it as an application does, press thumbs as people do, and end it when all is logged.
 
+    Returns what was asked, and told.
+    """
+    port = _free_port()
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "serve", NAME, "--port", str(port)]
+    with (folder / "serve.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=_environment(folder), stdout=log, stderr=subprocess.STDOUT)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
+            _until(lambda: client.get("/health").status_code == 200, server)
+            with ThreadPoolExecutor(ASKED_TOGETHER) as threads:
+                told = list(threads.map(lambda row: _ask_one(client, row), rows))
+            _until(lambda: client.get("/health").json()["traces"]["waiting"] == 0, server)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+    return {
+        "requests": len(rows),
+        "right": sum(right for right, _ in told),
+        "thumbs_down": sum(down for _, down in told),
+    }
+
+
+def _ask_one(client: httpx.Client, row: Mapping[str, str]) -> tuple[bool, bool]:
+    """(whether the answer was right, whether its user disliked it)."""
     from posttrain.evaluation.metrics import METRICS, Answer
-    from posttrain.registry.find import by_alias, open_store
-    from posttrain.tracking.traces import ServedRequest, log_request
 
-    open_store(folder)
-    champion = by_alias(NAME, "champion")
-    assert champion is not None
-    model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
-    prompts = [carelessly(row) for row in rows]
-    began = time.monotonic()
-    outputs = model.predict(prompts)
-    seconds = (time.monotonic() - began) / len(prompts)
-    exact, valid = METRICS["exact_match"], METRICS["valid_json"]
-    right = disliked = 0
-    for place, (row, prompt, output) in enumerate(zip(rows, prompts, outputs, strict=True)):
-        answer = Answer("intent_slots", row["completion"], output)
-        is_right = exact.value(exact.cells([answer])) == 1
-        presses = _drawn(row["id"]) < (MISTAKEN if is_right else DISLIKED)
-        right, disliked = right + is_right, disliked + presses
-        log_request(
-            ServedRequest(
-                id=f"{NAME}-{place:05}",
-                at=datetime.now(UTC),
-                model=NAME,
-                version=str(champion.version),
-                messages=({"role": "user", "content": prompt},),
-                output=output,
-                finish_reason="stop",
-                seconds=seconds,
-                parsed=valid.value(valid.cells([answer])) == 1,
-                thumb="down" if presses else None,
-            )
-        )
-    return {"requests": len(rows), "right": right, "thumbs_down": disliked}
+    reply = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": carelessly(row)}]})
+    reply.raise_for_status()
+    answer = Answer("intent_slots", row["completion"], reply.json()["choices"][0]["message"]["content"])
+    exact = METRICS["exact_match"]
+    is_right = exact.value(exact.cells([answer])) == 1
+    dislikes = _drawn(row["id"]) < (MISTAKEN if is_right else DISLIKED)
+    if dislikes:
+        client.post("/v1/feedback", json={"id": reply.json()["id"], "thumb": "down"}).raise_for_status()
+    return is_right, dislikes
+
+
+def _until(holds: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
+    """Wait. Raises: SystemExit when the server ends, or after a quarter of an hour."""
+    for _ in range(1800):
+        if server.poll() is not None:
+            raise SystemExit("the server ended; see serve.log")
+        try:
+            if holds():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    raise SystemExit("the server did not come that far in a quarter of an hour; see serve.log")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _drawn(name: str) -> float:
