@@ -477,6 +477,18 @@ def clean(
     clean_up(spec, older_than, keep, yes)
 
 
+@app.command(epilog="Example: posttrain mine pipelines/voice_assistant.yaml")
+@guarded
+def mine(spec: Spec) -> None:
+    """Look through what the champion served since the last time, and send bad cases to review.
+
+    Bad: disliked, corrected by its user, unreadable, cut off, unsure, harmful. Nothing new: it ends in seconds.
+    """
+    from flows.mine_command import mine_spec
+
+    mine_spec(spec)
+
+
 def main() -> None:
     """The entry point of the `posttrain` command."""
     app()

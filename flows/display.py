@@ -163,6 +163,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
                 console.print(f"  {verdict.name}: {check.reason}", style="yellow", markup=False, highlight=False)
     console.print()
     console.print(outcome.headline, style=ENDINGS[outcome.ending], markup=False, highlight=False)
+    if outcome.bad_cases:
+        console.print(f"bad cases: {outcome.bad_cases}", markup=False, highlight=False)
     console.print(where_to_look(outcome))
 
 

@@ -7,6 +7,7 @@ from posttrain.evaluation.scores import Scores
 from posttrain.outcome import Outcome
 from posttrain.registry import Incumbent, Promotion, Registered
 from tasks.approve import ask_approval
+from tasks.bad_cases import with_bad_cases
 from tasks.baseline import Baseline
 from tasks.candidate import Candidate
 from tasks.evaluate import evaluate
@@ -31,12 +32,12 @@ def release_model(run: Run, candidate: Candidate, baseline: Baseline, rows: Cura
         return conclude(run, rows, baseline, candidate)
     released = merge(run, candidate.model) if candidate.model.adapter else candidate.model
     champion = find_champion(run, released)
-    scores = evaluate(run, released, rows, "test", "test")
+    scores, champion = with_bad_cases(run, evaluate(run, released, rows, "test", "test"), champion)
     version, promotion = _contend(run, candidate, baseline, rows, scores, champion)
     for _ in range(TESTS - 1):
         if not promotion.stale:
             break
-        champion = find_champion(run, released)
+        scores, champion = with_bad_cases(run, scores, find_champion(run, released))
         version, promotion = _contend(run, candidate, baseline, rows, scores, champion)
     return conclude(run, rows, baseline, candidate, scores, version, promotion, champion)
 

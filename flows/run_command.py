@@ -47,7 +47,7 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
         check_devices(resources.devices, resources.processes)
     for danger in dangers(checked) if flow == "retrain" else ():
         console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
-    with _log(checked.workspace) as log:
+    with run_log(checked.workspace) as log:
         outcome = _run(path, flow, console, log)
     _show(console, outcome, time.monotonic() - began, log, show)
     return outcome
@@ -84,7 +84,7 @@ def _show(console: Console, outcome: Outcome, seconds: float, log: Path, show: S
 
 
 @contextmanager
-def _log(workspace: Workspace) -> Iterator[Path]:
+def run_log(workspace: Workspace) -> Iterator[Path]:
     """This run's log file; a refused run takes it away again together with the folders made for it."""
     made = [folder for folder in (workspace.root / "logs", workspace.root) if not folder.exists()]
     log = workspace.root / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -33,6 +33,7 @@ class Outcome(Frozen):
     data_docs: str
     model_uri: str | None = None
     alias: str | None = None
+    bad_cases: str = Field(default="", description="How many corrected bad cases are fixed; empty without any")
 
 
 def last_decisions(decisions: Sequence[Decision]) -> tuple[Decision, ...]:

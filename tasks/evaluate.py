@@ -72,7 +72,7 @@ def measure_apart(
         examples=rows.train if prompting == "few-shot" else None,
         general_held_out=rows.general_held_out if prompting == "zero-shot" else None,
         progress=progress,
-        launch=_in_own_process,
+        launch=in_own_process,
     )
 
 
@@ -81,5 +81,6 @@ def _split(rows: CurateResult, split: str) -> DatasetRef:
     return found
 
 
-def _in_own_process(module: str, job: MeasureJob, progress: Progress) -> Mapping[str, Any]:
+def in_own_process(module: str, job: MeasureJob, progress: Progress) -> Mapping[str, Any]:
+    """Measure in a process of its own; see `posttrain.process.launch` for what it raises."""
     return launch(module, job, Path(job.partial), Scores, progress).model_dump()

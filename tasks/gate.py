@@ -8,6 +8,7 @@ from posttrain import gates
 from posttrain.evaluation.metrics import main_metric
 from posttrain.evaluation.scores import Scores
 from posttrain.gates import Verdict
+from posttrain.spec.metrics import BAD_CASES
 from posttrain.tracking import log_verdict
 from tasks import show
 from tasks.policy import STAGE
@@ -28,6 +29,8 @@ def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -
     label, spec = _label(name), run.spec
     with run.stage(label) as stage:
         demands = spec.gates.demands(name, main_metric(spec.task.kind, candidate.metrics))
+        if BAD_CASES not in candidate.slices:  # nobody corrected any yet, so there is nothing to ask of the model
+            demands = [demand for demand in demands if demand.slice != BAD_CASES]
         measured = spec.evaluate
         verdict = gates.judge(
             name, demands, candidate, references, measured.resamples, measured.seed, spec.gates.correction

@@ -59,6 +59,7 @@ def page(
             "base": spec.base.model,
             "spec": str(run.loaded.path),
             "finished": time.strftime("%Y-%m-%d %H:%M"),
+            **({"bad cases": run.bad_cases} if run.bad_cases else {}),
         },
         decisions=outcome.decisions,
         verdicts=outcome.verdicts,

@@ -71,6 +71,7 @@ def _outcome(run: Run, page: Path, version: Registered | None, promotion: Promot
         data_docs=validated.data_docs,
         model_uri=f"models:/{version.name}/{version.version}" if version else None,
         alias=promotion.alias if promotion else None,
+        bad_cases=run.bad_cases,
     )
 
 

@@ -46,6 +46,7 @@ class Run:
         self.stages: dict[str, Done[Any]] = {}
         self.decisions: list[Decision] = []
         self.verdicts: list[Verdict] = []
+        self.bad_cases = ""
         self.tracking_uri = ""
         self._parent: str | None = None
         self._closing = ExitStack()

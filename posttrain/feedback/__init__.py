@@ -3,7 +3,7 @@
     store = open_store(loaded)                 # SQLite beside the runs, or Postgres by URL
     store.add([Item.new("correction", prompt, outputs=[Output(bad, "voice-assistant v3")], tag="bad_case")])
 
-The next run of the spec finds the answers by itself (`rows_for_training.with_feedback`).
+The next run of the spec finds the answers by itself (`joining.with_feedback`).
 """
 
 from posttrain.feedback.answers import Answer

@@ -17,6 +17,7 @@ from posttrain.data import load
 from posttrain.data.account import row_verdict
 from posttrain.data.account.row_verdict import RowVerdict
 from posttrain.errors import WorkspaceError
+from posttrain.feedback.held_back import split
 from posttrain.feedback.place import find_store
 from posttrain.feedback.rows import PROVENANCE, RATINGS, FeedbackRows, Row, rows_of
 from posttrain.feedback.words import words_of
@@ -45,7 +46,8 @@ def with_feedback(loaded: LoadedSpec, workspace: Workspace) -> tuple[LoadedSpec,
         return loaded, ()
     file = row_verdict.beside(loaded.path)
     news = _noted(words_of(items, answers, spec.curate.annotators), file)
-    joined, notes = _joined(spec, rows_of(items, answers), loaded.root, workspace)
+    learnt, _ = split(items, spec.bad_cases.held_back)
+    joined, notes = _joined(spec, rows_of(learnt, answers), loaded.root, workspace)
     if news:
         notes = (*notes, f"{news:,} new {'verdict' if news == 1 else 'verdicts'} on rows, noted in {file}")
     return replace(loaded, spec=joined), tuple(f"feedback: {note}" for note in notes)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from posttrain.spec.document import Place
 from posttrain.spec.measuring import UNRANKED, gates_of, general_slices, is_general, mistaken_measuring
-from posttrain.spec.metrics import GENERAL, METRICS, OWN_SLICES, SAFETY
+from posttrain.spec.metrics import BAD_CASES, GENERAL, METRICS, OWN_SLICES, SAFETY
 from posttrain.spec.sections.data import Source
 from posttrain.spec.sections.pipeline import PipelineSpec
 from posttrain.spec.training import mistaken_training
@@ -59,6 +59,9 @@ def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     for own, section in OWN_SLICES.items():
         if own in names:
             yield ("evaluate", "slices", names.index(own), "name"), f"{own} is the name of {section}; rename it"
+    if BAD_CASES in names:
+        taken = f"{BAD_CASES} is the slice of corrected bad cases; rename it"
+        yield ("evaluate", "slices", names.index(BAD_CASES), "name"), taken
     for index, part in enumerate(spec.evaluate.slices):
         unkept = _unkept(spec, part.column) if part.column else ""
         if unkept:
@@ -80,7 +83,12 @@ def _wrong_slices(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
                 (*place, "metric"),
                 f"{gate.metric} is of answers in JSON, found task.kind {spec.task.kind}; remove it",
             )
-        elif gate.slice not in (None, *OWN_SLICES, *names):
+        elif gate.slice == BAD_CASES and place[1] != "release":
+            yield (
+                (*place, "slice"),
+                f"found {BAD_CASES}, which is measured for the release only; move it to gates.release",
+            )
+        elif gate.slice not in (None, *OWN_SLICES, *names, BAD_CASES):
             known = f"expected one of {', '.join(names)}" if names else "and evaluate.slices has none"
             yield (*place, "slice"), f"found {gate.slice!r}, {known}; correct the name or add the slice"
         elif gate.slice is not None and gate.metric == "perplexity":

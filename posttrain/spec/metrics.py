@@ -58,6 +58,8 @@ of "safety" on the probes of `evaluate.safety`, and that of "general" on the tas
 SAFETY = "safety"
 OWN_SLICES = {SAFETY: "evaluate.safety", "consistency": "evaluate.consistency"}
 """Slices by which gates ask for metrics that no other rows have, and the setting that has them measured."""
+BAD_CASES = "bad_cases"
+"""The slice of corrected bad cases, by which gates of the release ask for them; see `bad_cases` of the spec."""
 GENERAL = "general"
 """The kind of the metric of general ability."""
 GENERAL_SLICE = "general_"

@@ -63,7 +63,7 @@ def test_nothing_changes_until_somebody_answers(spec: Path) -> None:
 def test_corrections_and_ratings_join_the_next_run_and_an_unchanged_store_runs_nothing_again(spec: Path) -> None:
     checked, _ = prepared(spec)
     store = open_store(checked.loaded.spec, checked.workspace)
-    bad = Item.new("correction", "What is omega?", outputs=[Output("A watch brand.", "v1")], tag="bad_case")
+    bad = Item.new("correction", "What is chi?", outputs=[Output("A watch brand.", "v1")], tag="bad_case")
     good = Item.new("rating", "What is sigma?", outputs=[Output("It is the letter sigma of Greek.", "v1")])
     poor = Item.new("rating", "What is rho?", outputs=[Output("It is a kind of boat, I think so.", "v1")])
     store.add([bad, good, poor])
@@ -75,7 +75,7 @@ def test_corrections_and_ratings_join_the_next_run_and_an_unchanged_store_runs_n
     assert "feedback: 3 rows of people's corrected or rated completions join data.train" in checked.notes
     kept = rows_in(done, "train", "validation").filter(pl.col("item") != "").sort("prompt")
     assert kept.select("prompt", "completion", "annotator", "tag").rows() == [
-        ("What is omega?", "It is the last letter of Greek.", "ann", "bad_case"),
+        ("What is chi?", "It is the last letter of Greek.", "ann", "bad_case"),
         ("What is sigma?", "It is the letter sigma of Greek.", "ann, bo, cy", ""),
     ]
     dropped = rows_in(done, "dropped").filter(pl.col("prompt") == "What is rho?")

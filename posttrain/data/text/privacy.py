@@ -169,6 +169,9 @@ _MANUALS = {
     *("4012888888881881", "6011111111111117", "5105105105105100", "GB29NWBK60161331926819", "DE89370400440532013000"),
     *("GB82WEST12345698765432", "11010519491231002X"),
 }
+KINDS = frozenset({"e-mail address", *(kind.partition(" of ")[0] for kind in _NUMBERS), *_DETECTORS.values(), *_OWN})
+"""All that can be found, as `masked` names it."""
+
 # Every personal datum has an @, seven digits close together, or the head of an account number.
 _PERSONAL = r"@[A-Za-z0-9-]+\.|[0-9](?:[ .()-]{0,2}[0-9]){6}|[A-Z][A-Z][0-9][0-9] ?[A-Z0-9]{4} ?[A-Z0-9]{4}"
 

@@ -23,7 +23,9 @@ class Gate(Frozen):
     """
 
     metric: MetricName = required("Which metric.")
-    slice: str | None = setting(None, "On these rows only: a name of evaluate.slices, or safety. Empty: all rows.")
+    slice: str | None = setting(
+        None, "On these rows only: a name of evaluate.slices, safety, or bad_cases (release). Empty: all rows."
+    )
     at_least: FiniteFloat | None = setting(None, "The value itself must reach this.")
     at_most: FiniteFloat | None = setting(None, "The value itself must not pass this.")
     above: Reference | None = setting(

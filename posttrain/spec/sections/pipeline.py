@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from posttrain.artifacts import Frozen
 from posttrain.spec.field import required, section
 from posttrain.spec.sections.align import AlignSpec
+from posttrain.spec.sections.bad_cases import BadCasesSpec
 from posttrain.spec.sections.base import BaseSpec
 from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
@@ -60,6 +61,7 @@ class PipelineSpec(Frozen):
     guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
+    bad_cases: BadCasesSpec = section(BadCasesSpec, "What is mined from served requests, and kept to test with.")
     feedback: FeedbackSpec = section(FeedbackSpec, "What people say of outputs and rows.")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
     triggers: TriggersSpec = section(TriggersSpec, "What starts a run beside the clock.")
