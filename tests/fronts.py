@@ -1,4 +1,4 @@
-"""A store in which the embedded base is registered in several ways of asking, and a front that serves it."""
+"""For tests of serving: the embedded base registered in several ways of asking, and a front that serves it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 from registered import scored
 
 from flows.prefect_server import free_port
@@ -86,17 +84,6 @@ def start(folder: Path, *options: str, **environment: str) -> Front:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with three versions in its store: two that work, of which the first is champion, and one that does not."""
-    folder = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.chdir(folder)
-        register_all(folder)
-        yield folder
 
 
 def register_all(folder: Path) -> None:
