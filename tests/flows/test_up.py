@@ -79,7 +79,7 @@ class Up:
         return list(self.api("POST", path, body).json())
 
     def await_state(self, run: str, *wanted: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while (run_now := self.api("GET", f"/flow_runs/{run}").json())["state_type"] not in wanted:
             assert time.monotonic() < deadline, f"{run_now['state']}, expected {wanted}"
             time.sleep(0.3)
