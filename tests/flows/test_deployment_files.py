@@ -39,7 +39,7 @@ def test_a_server_takes_the_template_and_checks_a_deployment_by_it(
     assert pool.base_job_template == template
     flow = client.create_flow_from_name("retrain")
     assert client.create_deployment(flow, "good", work_pool_name=kind, job_variables=good)
-    with pytest.raises(PrefectHTTPStatusError, match="422|409"):
+    with pytest.raises(PrefectHTTPStatusError, match=r"422|409"):
         client.create_deployment(flow, "bad", work_pool_name=kind, job_variables=bad)
 
 
