@@ -62,8 +62,8 @@ def _evidence(run: Run, baseline: Baseline, rows: CurateResult) -> Evidence:
 def _decided(run: Run, label: str, evidence: Evidence) -> Decision:
     with run.stage(label) as stage:
         decision = decide(evidence)
-        run.decisions.append(decision)
         log_decision(run.mlflow_run_id, decision)
+        run.decisions.append(decision)  # after what may fail: a second try must not add it twice
         stage.note(decision.action.replace("_", " "))
     show.artifact(label, "What comes next, and why", show.decision(decision))
     return decision

@@ -35,8 +35,8 @@ def judge(run: Run, name: str, candidate: Scores, **references: Scores | None) -
         verdict = gates.judge(
             name, demands, candidate, references, measured.resamples, measured.seed, spec.gates.correction
         )
-        run.verdicts.append(verdict)
         log_verdict(run.mlflow_run_id, verdict)
+        run.verdicts.append(verdict)  # after what may fail: a second try must not add it twice
         stage.note(verdict.outcome.replace("_", " "))
     show.artifact(label, f"Verdict {label}", show.verdict(verdict))
     return verdict

@@ -18,13 +18,15 @@ from prefect import runtime
 
 from posttrain import tracking
 from posttrain.artifacts import Done, ModelRef
-from posttrain.errors import TransientError
+from posttrain.faults import weigh
 from posttrain.gates import Verdict
 from posttrain.preflight import Checked
 from posttrain.preparation import Preparation
 from posttrain.spec import PipelineSpec
 from posttrain.strategy import Decision
 from posttrain.training.search_sft import with_values
+from tasks import show
+from tasks.policy import note
 from tasks.watch import listener
 
 
@@ -88,17 +90,25 @@ class Run:
         stage = StageRun(self, name)
         try:
             yield stage
-        except TransientError as error:
-            attempt = int(runtime.task_run.run_count or 1)
-            if attempt <= self.spec.resources.retries:
-                listener().retried(name, attempt, str(error))
-            else:
-                listener().failed(name, str(error))
-            raise
         except Exception as error:
-            listener().failed(name, str(error))
+            self._failed(name, error)
             raise
         listener().finished(name, stage.seconds, stage.reused, stage.summary)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        """Decide by the class of the fault whether the task is tried again, and tell the display and the UI."""
+        resources = self.spec.resources
+        attempt = int(runtime.task_run.run_count or 1)
+        retry = weigh(error, attempt, resources.retries, resources.retry_delay_seconds)
+        note(error, retry)
+        if retry is None or not runtime.task_run.id:
+            listener().failed(name, str(error))
+            return
+        show.tries(name, retry)
+        if retry.again:
+            listener().retried(name, attempt, f"{retry.kind}: {error}")
+        else:
+            listener().failed(name, str(error))
 
 
 @dataclass

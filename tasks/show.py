@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
 
 from posttrain.data.rows import shorten
 from posttrain.report import FunnelRow, RuleRow
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from posttrain.data.synthetic.stage import DistillResult
     from posttrain.data.validate import ValidateResult
     from posttrain.evaluation.scores import Scores
+    from posttrain.faults import Retry
     from posttrain.gates import Check, Verdict
     from posttrain.spec import AlignSpec
     from posttrain.strategy import Decision
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 def artifact(key: str, description: str, markdown: str) -> None:
     """Publish `markdown` under `key` (lower-case letters, digits and dashes)."""
     create_markdown_artifact(markdown, key=key.replace("_", "-"), description=description)
+
+
+def tries(stage: str, retry: Retry) -> None:
+    """A warning in the task run's log, and an artifact of its own: which try failed, of what class, and why.
+
+    Prefect gives the state between two tries no message.
+    """
+    then = f"next try after about {retry.wait:.0f} s" if retry.again else "no further try"
+    get_run_logger().warning("%s: %s; %s", stage, retry, then)
+    lines = [("try", f"{retry.attempt} of {retry.tries}"), ("class of fault", retry.kind), ("then", then)]
+    artifact(f"{stage}-tries", "A try that failed", f"{table(('', ''), lines)}\n\n{retry.reason}")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

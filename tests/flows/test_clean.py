@@ -58,7 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
     Path("data").mkdir()
     Path("data/rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
-    data = "data: {train: data/rows.jsonl, test: data/rows.jsonl}"
+    data = "data: {train: data/rows.jsonl, test: data/test.jsonl}"
     Path("spec.yaml").write_text(f"name: {NAME}\ntask: {{kind: text}}\n{data}\n")
     return tmp_path
 
@@ -77,7 +77,7 @@ def test_what_the_newest_runs_came_from_stays(project: Path) -> None:
     first = stage(project, "curate", "raw", digit("a"))
     second = stage(project, "sft", digit("a"), digit("b"))
     lost = stage(project, "sft", digit("c"), digit("d"))
-    recent = stage(project, "sft", digit("c"), digit("e"), used=time.time())
+    recent = stage(project, "sft", digit("9"), digit("e"), used=time.time())
     other = stage(project, "sft", digit("f"), digit("0"))
     report(project, "3", digit("b"), OLD + 3)
     report(project, "1", digit("d"), OLD + 1)

@@ -28,7 +28,7 @@ SECRET = "hunter2-token"
 SPEC = """\
 name: tickets
 task: {kind: text}
-data: {train: data/rows.jsonl, test: data/rows.jsonl}
+data: {train: data/rows.jsonl, test: data/test.jsonl}
 """
 
 
@@ -75,7 +75,8 @@ def spec(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch, re
     Path("mlruns/mlflow.db").write_bytes(empty_store)
     Path("data").mkdir()
     rows = [json.dumps({"prompt": f"say {place}", "completion": str(place)}) for place in range(40)]
-    Path("data/rows.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for name in ("rows", "test"):
+        Path(f"data/{name}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     received.clear()
     return tmp_path / "spec.yaml"
 
