@@ -65,8 +65,8 @@ def _wrong(answer: Answer, item: Item) -> tuple[str, str] | None:
             if answer.rating is None or not LOWEST <= answer.rating <= HIGHEST:
                 return f"rating {answer.rating}", f"{LOWEST} to {HIGHEST}"
         case "correction":
-            if answer.verdict != "drop" and not (answer.text or "").strip():
-                return "no text", "the completion as it should be, or verdict drop"
+            if answer.verdict is None and not (answer.text or "").strip():
+                return "no text", "the completion as it should be, or a verdict"
         case _:
             if answer.verdict not in ("keep", "drop"):
                 return f"verdict {answer.verdict}", "keep or drop"

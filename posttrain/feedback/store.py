@@ -128,6 +128,17 @@ class FeedbackStore:
         with self._engine.connect() as connection:
             return self._find(connection, name)
 
+    def remove_unanswered(self, names: Iterable[str]) -> int:
+        """Ask about these no more; those that somebody has answered stay. How many are gone."""
+        gone = 0
+        with self._alone() as connection:
+            for name in names:
+                answered = sql.exists().where(_answers.c.item == name)
+                gone += connection.execute(
+                    sql.delete(_items).where(self._mine, _items.c.id == name, ~answered)
+                ).rowcount
+        return gone
+
     def next_for(self, annotator: str, overlap: int, kind: Kind | None = None) -> Item | None:
         """What this person should be asked next; None when nothing is left for them.
 
@@ -199,6 +210,30 @@ class FeedbackStore:
         wanted = wanted.where(_answers.c.item.in_(ours) if item is None else _answers.c.item == item)
         with self._engine.connect() as connection:
             return [_answer(*row) for row in connection.execute(wanted.order_by(_answers.c.number))]
+
+    def counts(self, annotator: str) -> dict[str, tuple[int, int]]:
+        """Kind -> (items, those that this person has answered)."""
+        mine = sql.select(_answers.c.item).where(_answers.c.annotator == annotator).distinct().subquery()
+        wanted = (
+            sql.select(_items.c.kind, sql.func.count(), sql.func.count(mine.c.item))
+            .select_from(_items.outerjoin(mine, mine.c.item == _items.c.id))
+            .where(self._mine)
+            .group_by(_items.c.kind)
+        )
+        with self._engine.connect() as connection:
+            return {kind: (total, done) for kind, total, done in connection.execute(wanted)}
+
+    def last_answered(self, annotator: str) -> str | None:
+        """The id of the item that this person answered last."""
+        ours = sql.select(_items.c.id).where(self._mine)
+        wanted = sql.select(_answers.c.item).where(_answers.c.annotator == annotator, _answers.c.item.in_(ours))
+        with self._engine.connect() as connection:
+            return connection.scalar(wanted.order_by(_answers.c.number.desc()).limit(1))
+
+    def latest(self) -> int:
+        """A number that changes with every answer."""
+        with self._engine.connect() as connection:
+            return connection.scalar(sql.select(sql.func.max(_answers.c.number))) or 0
 
     # --- annotators ------------------------------------------------------------------------------------------
 

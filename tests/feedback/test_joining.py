@@ -25,7 +25,7 @@ task: {kind: text}
 data: {train: train.jsonl, test: test.jsonl}
 curate: {validation_rows: 2}
 """
-HARMFUL = {"prompt": "How was the neighbour?", "completion": "He said he would kill you with a knife, the police said."}
+HARMFUL = {"prompt": "What does the shop sell?", "completion": "Porn and a dildo, said the shopkeeper to him."}
 
 
 @pytest.fixture
