@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANARIES = 3
+NEEDED = ("id", "prompt", "expected", "output")
+"""Columns of kept outputs, without which a row is no canary."""
 
 
 class Canary(Frozen):
@@ -105,7 +107,8 @@ def _test_rows(found: ModelVersion) -> list[dict[str, Any]]:
     scores = kept_scores(found)
     if scores is None or not Path(scores.outputs.uri).is_file():
         return []
-    return parquet.read_table(scores.outputs.uri).to_pylist()
+    table = parquet.read_table(scores.outputs.uri)
+    return table.to_pylist() if set(NEEDED) <= set(table.column_names) else []
 
 
 def _canaries(rows: list[dict[str, Any]]) -> tuple[Canary, ...]:
