@@ -121,7 +121,8 @@ def prepare(folder: Path, size: Size) -> list[Mapping[str, str]]:
         return load([Source(path=f"data/{name}.jsonl.gz", format="intent_slots")], folder, "train").rows
 
     taken = {key(row["prompt"]) for name in ("train", "test") for row in rows(name)}
-    left = {key(row["prompt"]): row for row in rows("asked") if key(row["prompt"]) not in taken}
+    whole = [row for row in rows("asked") if "\ufffd" not in row["prompt"]]  # some lines are not UTF-8
+    left = {key(row["prompt"]): row for row in whole if key(row["prompt"]) not in taken}
     return list(left.values())[: size.asked]
 
 

@@ -25,6 +25,7 @@ from tasks.evaluate import in_own_process
 from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
 
+LABEL = "bad-cases"
 UNTESTABLE = ("code",)
 """Kinds whose rows need more than a prompt and an answer: nobody writes tests when correcting."""
 
@@ -52,7 +53,7 @@ def with_bad_cases(run: Run, scores: Scores, champion: Incumbent) -> tuple[Score
 @task(name="bad-cases", task_run_name="bad-cases", **DEVICE_STAGE)
 def measure_bad_cases(run: Run, suite: DatasetRef, scores: Scores, champion: Incumbent) -> tuple[Scores, Incumbent]:
     """Ask the candidate, and the champion if it is another model; say how many cases are fixed and how many are not."""
-    with run.stage("bad-cases") as stage:
+    with run.stage(LABEL) as stage:
         done = _measured(run, scores.model, suite, stage.progress)
         theirs = None
         if champion.scores is not None and (serving := registry.champion(run.model_name)):
@@ -72,11 +73,9 @@ def measure_bad_cases(run: Run, suite: DatasetRef, scores: Scores, champion: Inc
             metrics={**tracking.score_metrics(done.result), **{name: float(count) for name, count in figures.items()}},
             datasets={BAD_CASES: suite},
         )
-        # The page lists a model a measurement, and this is no further model: it is a slice of the test.
-        del run.stages["bad-cases"]
         tested = _with_slice(scores, done.result)
         run.stages["test"] = replace(run.stages["test"], result=tested)
-    show.artifact("bad-cases", "Corrected bad cases", f"**{run.bad_cases}**")
+    show.artifact(LABEL, "Corrected bad cases", f"**{run.bad_cases}**")
     if theirs is None or champion.scores is None:
         return tested, champion
     return tested, champion.model_copy(update={"scores": _with_slice(champion.scores, theirs)})

@@ -7,6 +7,7 @@ so a mining that is killed anywhere is simply run again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from itertools import islice
 
@@ -72,18 +73,17 @@ def mine_bad_cases(run: Run) -> MineResult:
             stage.note("no new requests")
             return _result(Mined((), ()), "")
         stage.progress(0, 2, f"{len(fresh):,} new requests")
-        store = open_store(run.spec, run.workspace)
-        known = [(item.system, item.prompt) for item in store.items(kind=KIND, tag=TAG)]
-        mined = mine(
-            requests,
-            Watch(run.spec.task.kind, Harm.make(run.spec.curate.harm, run.root), spec.least_confident),
-            Limits(spec.per_run, spec.likeness, spec.cluster),
-            Embedder(spec.model, key="bad_cases.model"),
-            losses=_losses(run.model_name),
-            known=known,
-            fresh=fresh,
-        )
-        store.add([_item(run.model_name, case, mined.clusters[case.cluster]) for case in mined.cases])
+        with closing(open_store(run.spec, run.workspace)) as store:
+            mined = mine(
+                requests,
+                Watch(run.spec.task.kind, Harm.make(run.spec.curate.harm, run.root), spec.least_confident),
+                Limits(spec.per_run, spec.likeness, spec.cluster),
+                Embedder(spec.model, key="bad_cases.model"),
+                losses=_losses(run.model_name),
+                known=[(item.system, item.prompt) for item in store.items(kind=KIND, tag=TAG)],
+                fresh=fresh,
+            )
+            store.add([_item(run.model_name, case, mined.clusters[case.cluster]) for case in mined.cases])
         later = {name for case in mined.left_out for name in case.request_ids}
         watermark.write(place, mark.after(requests, look_back, later))
         result = _result(mined, run.mlflow_run_id)
@@ -97,7 +97,9 @@ def in_markdown(result: MineResult) -> str:
     """The summary, what speaks against how many answers, and the clusters, heaviest first."""
     said = ", ".join(f"{count:,} × {name.replace('_', ' ')}" for name, count in result.signals.items())
     head = ("cluster", "cases", "asked", "in the gate's losses", "weight", "what speaks against them", "for example")
-    rows = [list(cluster.values()) for cluster in result.clusters]
+    rows = [
+        [show.plain(value) if isinstance(value, str) else value for value in line.values()] for line in result.clusters
+    ]
     return f"**{result.in_words}**\n\n{said}\n\n" + (show.table(head, rows) if rows else "")
 
 

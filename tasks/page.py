@@ -34,6 +34,8 @@ ALIGNED = tuple(method.upper() for method in get_args(Method))
 """Names of models after preference optimisation: its method's."""
 CURVE_PARTS = tuple(f"after-sft-{share}" for share in SHARES)
 """Measured for the learning curve only: no model that could be released."""
+BESIDES = (*CURVE_PARTS, "bad-cases")
+"""Measurements that are no further model's: corrected bad cases are a slice of the test."""
 
 
 def page(
@@ -95,7 +97,7 @@ def measured_models(run: Run) -> dict[str, Scores]:
     return {
         _name(run, label): done.result
         for label, done in run.stages.items()
-        if isinstance(done.result, Scores) and label not in CURVE_PARTS
+        if isinstance(done.result, Scores) and label not in BESIDES
     }
 
 

@@ -59,7 +59,7 @@ def _cell(value: object) -> str:
 def validation(result: ValidateResult) -> str:
     """Rows in and out, and each rule's count with an example."""
     rows = [
-        (rule.rule, rule.severity, rule.split, f"{rule.rows:,}", _plain(rule.example))
+        (rule.rule, rule.severity, rule.split, f"{rule.rows:,}", plain(rule.example))
         for rule in sorted(result.rules, key=lambda rule: (rule.severity == "warn", -rule.rows))
     ]
     return (
@@ -74,11 +74,11 @@ def funnel(result: CurateResult, validated: ValidateResult | None = None) -> str
     """The picture, rows in and out per rule and step, and up to ten examples of each."""
     found = steps(result, validated)
     rows = [
-        (step.stage, step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", step.in_words, _plain(step.reason))
+        (step.stage, step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", step.in_words, plain(step.reason))
         for step in found
     ]
     examples = [
-        f"**{step.step}**\n\n" + "\n".join(f"- {_plain(example)}" for example in step.examples)
+        f"**{step.step}**\n\n" + "\n".join(f"- {plain(example)}" for example in step.examples)
         for step in found
         if step.examples
     ]
@@ -125,7 +125,7 @@ def distilled(result: DistillResult) -> str:
         ("rows that go on", f"{result.rows.rows:,}"),
         ("stopped", result.stopped or "no"),
     ]
-    lines = [(step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", _plain(step.reason)) for step in result.funnel]
+    lines = [(step.step, f"{step.rows_in:,}", f"{step.rows_out:,}", plain(step.reason)) for step in result.funnel]
     return table(("figure", "value"), figures) + "\n\n" + table(("step", "in", "out", "reason"), lines)
 
 
@@ -137,7 +137,7 @@ def steps(result: CurateResult, validated: ValidateResult | None = None) -> tupl
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of a row, of which neither markdown nor HTML may be made: it must not load a picture or pose as a link."""
     return re.sub(r"([\\`*_{}\[\]<>()#!~&])", r"\\\1", shorten(text, 120))
 
