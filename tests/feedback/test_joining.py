@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 
 from posttrain.artifacts import Done
+from posttrain.data.account import outputs
 from posttrain.data.account.row_verdict import read
 from posttrain.data.curate import CurateResult
 from posttrain.errors import SpecError
 from posttrain.feedback import Answer, Item, Output
 from posttrain.feedback.place import open_store
 from posttrain.feedback.queue import waiting
+from posttrain.feedback.samples import sampled
 from posttrain.preflight import Checked, check
 from posttrain.preparation import Preparation
 from posttrain.spec import load
@@ -82,6 +84,10 @@ def test_corrections_and_ratings_join_the_next_run_and_an_unchanged_store_runs_n
     assert dropped.select("rule", "verdict").rows() == [("annotators", "drop")]
     assert any("1 pair of people, feedback.min_pairs asks for 100" in note for note in checked.notes)
     assert prepared(spec)[1].reused
+    given = load(spec).spec
+    found = outputs.find_stages(checked.workspace, given.data, given.validate_, given.curate)
+    assert found is not None
+    assert found.curate == done.folder, "not the older one, whose sources are those of the spec alone"
     store.close()
 
 
@@ -124,3 +130,24 @@ def test_a_password_in_the_spec_is_refused_and_not_repeated(spec: Path) -> None:
     with pytest.raises(SpecError, match="found a password in the address of postgresql://db/feedback") as error:
         load(spec)
     assert "hunter2" not in str(error.value)
+
+
+def test_the_closest_pairs_of_the_last_run_are_asked_about(spec: Path) -> None:
+    checked, done = prepared(spec)
+    assert sampled(checked.loaded, 5) == []
+    made = [("p", "a", "b", 0.9), ("q", "c", "d", 0.1), ("r", "e", "e", 0.0), ("s", "f", "g", 0.5)]
+    names = ("prompt", "chosen", "rejected", "margin")
+    frame = pl.DataFrame([{"id": row[0], "system": "", **dict(zip(names, row, strict=True))} for row in made])
+    for name, train in (("pairs-1", done.result.train.fingerprint), ("pairs-2", "of another spec")):
+        folder = checked.workspace.root / "stages" / name
+        folder.mkdir()
+        frame.write_parquet(folder / "pairs.parquet")
+        result = {"pairs": {"uri": str(folder / "pairs.parquet")}, "ranked_by": "verifier"}
+        manifest = {"inputs": {"rows": {"fingerprint": train}}, "result": result}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    first, second = sampled(checked.loaded, 2)
+    assert [(item.prompt, [each.text for each in item.outputs]) for item in (first, second)] == [
+        ("q", ["c", "d"]),
+        ("s", ["f", "g"]),
+    ]
+    assert first.outputs[0].source == "pairs-1, chosen by verifier"
