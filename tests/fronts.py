@@ -50,7 +50,7 @@ class Front:
     def chat(self, prompt: str, **more: Any) -> httpx.Response:
         return self.post("/v1/chat/completions", messages=[{"role": "user", "content": prompt}], **more)
 
-    def until(self, key: str, value: Any, seconds: float = 90) -> dict[str, Any]:
+    def until(self, key: str, value: Any, seconds: float = 240) -> dict[str, Any]:
         """The page of health when it says so."""
         deadline = time.monotonic() + seconds
         while (told := self.get("/health")).get(key) != value:
@@ -75,7 +75,7 @@ def start(folder: Path, *options: str, **environment: str) -> Front:
             stderr=subprocess.STDOUT,
         )
     front = Front(process, f"http://127.0.0.1:{port}", log)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         try:
             httpx.get(front.url + "/health", timeout=10)

@@ -100,7 +100,7 @@ def test_wrong_requests_are_refused_as_openai_refuses_them(front: Front) -> None
 def test_requests_become_traces_with_their_feedback(front: Front) -> None:
     name = front.chat("mail maria.lopez@gmail.com").json()["id"]
     assert front.post("/v1/feedback", id=name, thumb="down", correction="{}").status_code == 202
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (found := [each for each in recent_requests(NAME, None) if each.id == name and each.correction]):
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -118,7 +118,7 @@ def test_no_request_is_lost_while_the_champion_changes(front: Front) -> None:
         registry.roll_back(NAME, "test", "worse")
         front.until("version", "1")
         registry.promote_by_hand(NAME, "3", "test", "hasty")
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not (told := front.get("/health"))["refused"]:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -138,7 +138,7 @@ def test_a_killed_backend_is_started_again_and_a_killed_front_leaves_none(front:
 
     (server,) = servers()
     server.kill()
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while front.get("/health")["status"] != "ok" or not servers() or servers()[0].pid == server.pid:
         assert time.monotonic() < deadline, front.log.read_text()
         time.sleep(0.2)
