@@ -111,7 +111,8 @@ def _another_database(url: str, name: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
     connection.close()
-    return url.rsplit("/", 1)[0] + f"/{name}"
+    # The driver is named: for SQLAlchemy 2.1 a bare postgresql:// means psycopg 3.
+    return url.replace("postgresql://", "postgresql+psycopg2://").rsplit("/", 1)[0] + f"/{name}"
 
 
 @pytest.fixture
