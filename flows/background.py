@@ -20,6 +20,8 @@ from posttrain.artifacts import Frozen
 
 MARK, PART = "POSTTRAIN_UP", "POSTTRAIN_UP_PART"
 STOP_SECONDS = 15.0
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept, or Python would complain, rightly for others, that nobody waits for them."""
 
 
 class Part(Frozen):
@@ -54,6 +56,7 @@ def start(
             start_new_session=True,
             env={**os.environ, **(variables or {}), MARK: mark, PART: name},
         )
+    _started.append(process)
     return Part(name=name, pid=process.pid, began=psutil.Process(process.pid).create_time(), url=url, log=str(log))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PoolType = Literal["process", "docker", "kubernetes"]
 ENTRYPOINT = "flows.retrain.retrain"
+SUFFIXES = (".yaml", ".yml")
 AT_ONCE = 1
 """Two runs of one pipeline would train the same stages twice and race for the champion's alias."""
 COLLISION = {"queue": "ENQUEUE", "skip": "CANCEL_NEW"}
@@ -65,8 +66,10 @@ def deploy(
 ) -> Deployed:
     """The same for a spec that was checked, at a server that answers.
 
-    Raises: UserError for a wrong pool type.
+    Raises: UserError for a wrong pool type, or a name that the form of the flow would refuse.
     """
+    if loaded.path.suffix not in SUFFIXES:
+        raise UserError(f"{loaded.path}: found {loaded.path.suffix!r}, expected .yaml; rename the spec to deploy it")
     os.environ["PREFECT_API_URL"] = server
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     name = asyncio.run(_deploy(loaded, pool, pool_type, devices or gpu_count() or 1))

@@ -73,7 +73,8 @@ class Up(Frozen):
 def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow_port: int | None) -> None:
     """Start what is not running here, deploy the specs, print the addresses, and leave it running.
 
-    Raises: UserError for a wrong spec or port, before anything is started; Failed when something does not start.
+    Raises: UserError for a wrong spec, before anything is started, for a port that is taken, and for a server of the
+    user's that does not answer; Failed when something does not start.
     """
     settle_environment()
     checked = [preflight.check(path).loaded for path in specs]
@@ -83,8 +84,8 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
             up = _load() or Up(mark=uuid.uuid4().hex)
             up.save()
             print("starting …", flush=True)
-            up, prefect_url = _server(up, "Prefect", users_server(), prefect, prefect_port or PREFECT_PORT, logs)
-            up, mlflow_url = _server(up, "MLflow", users_mlflow(), mlflow, mlflow_port or MLFLOW_PORT, logs)
+            up, prefect_url = _server(up, "Prefect", users_server(), prefect, prefect_port, PREFECT_PORT, logs)
+            up, mlflow_url = _server(up, "MLflow", users_mlflow(), mlflow, mlflow_port, MLFLOW_PORT, logs)
             api = f"{prefect_url.removesuffix('/').removesuffix('/api')}/api"
             _await(up, f"{api}/health", "Prefect")
             _await(up, f"{mlflow_url}/health", "MLflow")
@@ -129,18 +130,26 @@ def _load() -> Up | None:
 
 
 def _server(
-    up: Up, name: str, users: str | None, make: Callable[[int, Path, str], Server], port: int, logs: Path
+    up: Up,
+    name: str,
+    users: str | None,
+    make: Callable[[int, Path, str], Server],
+    asked: int | None,
+    usual: int,
+    logs: Path,
 ) -> tuple[Up, str]:
-    """The user's server, else the one that is up, else a new one, where the last one of the kind was if it can be."""
+    """The user's server, else the one that is up, else a new one, where the last one of the kind was if it can be.
+
+    Raises: WorkspaceError when the port that was asked for is taken.
+    """
     before = up.part(name)
     if users and not (before and users.startswith(before.url)):
         return up, users
     if before and before.alive:
         return up, before.url
     background.end(up.mark, name)  # what a killed server left behind holds its port
-    if before:
-        port = int(before.url.rsplit(":", 1)[1])
-    server = make(choose_port(None, port), logs, "up")
+    last = int(before.url.rsplit(":", 1)[1]) if before else usual
+    server = make(choose_port(asked, last), logs, "up")
     variables = {**server.variables, **(SERVICES if name == "Prefect" else {})}
     part = background.start(up.mark, name, server.command, server.url, server.log, variables)
     return up.having(part), server.url
@@ -149,12 +158,16 @@ def _server(
 def _await(up: Up, page: str, name: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     part = up.part(name)
-    log = f"; see {part.log}" if part else ""
     while not answers(page):
-        if part and not part.alive:
-            raise PosttrainError(f"{name} ended at once{log}")
-        if time.monotonic() > deadline or not part:
-            raise PosttrainError(f"{name}: nothing answers at {page}{log}")
+        if not part or not page.startswith(part.url):
+            variable = "PREFECT_API_URL" if name == "Prefect" else "MLFLOW_TRACKING_URI"
+            raise UserError(
+                f"{variable}: nothing answers at {page}; start that server, or unset it and use one of `up`"
+            )
+        if not part.alive:
+            raise PosttrainError(f"{name} ended at once; see {part.log}")
+        if time.monotonic() > deadline:
+            raise PosttrainError(f"{name} did not answer within {START_SECONDS:.0f} s; see {part.log}")
         time.sleep(0.2)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str,
         yield {}
         return
     pytest.importorskip("psycopg2")
-    with running(tmp_path / "database") as url:
+    # Not below pytest's own folder: another session would close that one to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(prefix="posttrain-") as place, running(Path(place) / "database") as url:
         yield {
             "PREFECT_API_DATABASE_CONNECTION_URL": url.replace("postgresql://", "postgresql+asyncpg://"),
             "MLFLOW_BACKEND_STORE_URI": _another_database(url, "mlflow"),
@@ -109,7 +111,8 @@ def _another_database(url: str, name: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
     connection.close()
-    return url.rsplit("/", 1)[0] + f"/{name}"
+    # The driver is named: for SQLAlchemy 2.1 a bare postgresql:// means psycopg 3.
+    return url.replace("postgresql://", "postgresql+psycopg2://").rsplit("/", 1)[0] + f"/{name}"
 
 
 @pytest.fixture
