@@ -96,7 +96,10 @@ def tries(stage: str, retry: Retry) -> None:
     then = f"next try after about {retry.wait:.0f} s" if retry.again else "no further try"
     get_run_logger().warning("%s: %s; %s", stage, retry, then)
     lines = [("try", f"{retry.attempt} of {retry.tries}"), ("class of fault", retry.kind), ("then", then)]
-    artifact(f"{stage}-tries", "A try that failed", f"{table(('', ''), lines)}\n\n{retry.reason}")
+    try:
+        artifact(f"{stage}-tries", "A try that failed", f"{table(('', ''), lines)}\n\n{retry.reason}")
+    except (PrefectException, httpx.HTTPError):
+        return  # the fault itself is what the task must end with
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
