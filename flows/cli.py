@@ -364,6 +364,62 @@ def clean(
     clean_up(spec, older_than, keep, yes)
 
 
+@app.command(epilog="Example: posttrain review pipelines/voice_assistant.yaml --annotator ann --annotator bo")
+@guarded
+def review(
+    spec: Spec,
+    annotator: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Make a login link for this person; else for you.", show_default=False),
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(metavar="N", help="Have N pairs of the last run's own samples ranked, the closest first.")
+    ] = 0,
+    port: Annotated[int | None, typer.Option(help="The page's port; else 8770, or a free one.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than yourself need TLS before it.")] = (
+        "127.0.0.1"
+    ),
+    url: Annotated[
+        str | None, typer.Option(help="Where people reach it, such as https://review.example.org.", show_default=False)
+    ] = None,
+) -> None:
+    """Open the page on which people rank, rate and correct outputs, and judge unsure rows; the next run heeds them."""
+    from flows.review_command import serve_page
+
+    serve_page(spec, annotator or [], pairs, port, host, url)
+
+
+feedback_app = typer.Typer(name="feedback", help="What people said, to and from other tools.", no_args_is_help=True)
+app.add_typer(feedback_app)
+Tool = Annotated[str, typer.Option(metavar="TOOL", help="argilla or label-studio.", show_default=False)]
+
+
+@feedback_app.command("export", epilog="Example: posttrain feedback export SPEC items.json --to label-studio")
+@guarded
+def feedback_export(
+    spec: Spec,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new JSON file.", show_default=False)],
+    to: Tool,
+) -> None:
+    """Write items and answers as records of Argilla or tasks of Label Studio."""
+    from flows.feedback_command import export_feedback
+
+    export_feedback(spec, file, to)
+
+
+@feedback_app.command("import", epilog="Example: posttrain feedback import SPEC answered.json --from label-studio")
+@guarded
+def feedback_import(
+    spec: Spec,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the tool exported.", show_default=False)],
+    from_: Annotated[str, typer.Option("--from", metavar="TOOL", help="argilla or label-studio.", show_default=False)],
+) -> None:
+    """Read items and answers that Argilla or Label Studio exported; what is there already is not read twice."""
+    from flows.feedback_command import import_feedback
+
+    import_feedback(spec, file, from_)
+
+
 def main() -> None:
     """The entry point of the `posttrain` command."""
     app()

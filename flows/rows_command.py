@@ -156,7 +156,7 @@ def restore(path: Path, what: str, by: str | None, note: str) -> None:
     """Note that a row, or all rows of a rule, shall pass after all. Raises: UserError."""
     case = _case(path)
     counted = outputs.counts(case.stages).filter(pl.col("verdict") != "warn")
-    author = by or _user()
+    author = by or user()
     if what in set(counted["rule"]):
         rows = int(counted.filter(pl.col("rule") == what)["rows"].sum())
         words = [_word(EVERY, "", what, author, note)]
@@ -211,7 +211,8 @@ def _count(number: int, of: str = "row") -> str:
     return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
-def _user() -> str:
+def user() -> str:
+    """The name of who runs the command; "" where a container has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -236,7 +237,7 @@ def export_review(path: Path, file: Path) -> None:
 def import_review(path: Path, file: Path, by: str | None) -> None:
     """Note the verdicts of a review file. Raises: UserError."""
     case = _case(path)
-    reviewed = review.judged(review.read(file), case.stages, case.words, by or _user(), row_verdict.now())
+    reviewed = review.judged(review.read(file), case.stages, case.words, by or user(), row_verdict.now())
     news = row_verdict.add(case.file, reviewed.words)
     counts = {name: sum(word.verdict == name for word in news) for name in review.WORDS}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

@@ -27,14 +27,18 @@ class Checked:
 def check(path: Path) -> Checked:
     """Load the spec, look into every data file, find the model's weights, try the workspace.
 
-    Raises: UserError naming the first thing that must be put right. Leaves nothing behind.
+    What people answered on the review page joins the spec's sources (`feedback`).
+
+    Raises: UserError naming the first thing that must be put right. Leaves nothing behind but people's answers.
     """
     from posttrain.data import look
+    from posttrain.feedback.joining import with_feedback
     from posttrain.models import load, machine
 
     loaded = specs.load(path)
     workspace = workspace_of(loaded)
     workspace.check_writable()
+    loaded, heard = with_feedback(loaded, workspace)
     sources = look.preflight(loaded.spec.data, loaded.spec.task, loaded.root)
     _check_measuring(loaded)
     if loaded.spec.sft.method == "qlora":
@@ -43,7 +47,7 @@ def check(path: Path) -> Checked:
         machine.check_padding_free()
     base = load.resolve(loaded.spec.base, loaded.root)
     _check_second_judge(loaded)
-    notes = (*_notes(loaded), *_check_reward_model(loaded, base))
+    notes = (*heard, *_notes(loaded), *_check_reward_model(loaded, base))
     return Checked(loaded, workspace, base, tuple(sources), notes)
 
 

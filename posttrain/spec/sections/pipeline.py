@@ -11,6 +11,7 @@ from posttrain.spec.sections.base import BaseSpec
 from posttrain.spec.sections.curate import CurateSpec
 from posttrain.spec.sections.data import DataSpec
 from posttrain.spec.sections.evaluate import EvaluateSpec
+from posttrain.spec.sections.feedback import FeedbackSpec
 from posttrain.spec.sections.gates import GatesSpec
 from posttrain.spec.sections.guards import GuardsSpec
 from posttrain.spec.sections.notify import NotifySpec
@@ -59,6 +60,7 @@ class PipelineSpec(Frozen):
     guards: GuardsSpec = section(GuardsSpec, "What is watched while models train, and what is done then.")
     gates: GatesSpec = section(GatesSpec, "What a model must show to go on.")
     register_: RegisterSpec = section(RegisterSpec, "The model registry.", alias="register")
+    feedback: FeedbackSpec = section(FeedbackSpec, "What people say of outputs and rows.")
     schedule: ScheduleSpec = section(ScheduleSpec, "When the pipeline runs by itself.")
     triggers: TriggersSpec = section(TriggersSpec, "What starts a run beside the clock.")
     notify: NotifySpec = section(NotifySpec, "Who is told how a run ended.")
