@@ -49,7 +49,15 @@ def conclude(
         price = run.spec.resources.price_per_hour
         tracking.log_cost(run.mlflow_run_id, outcome.stage_seconds, outcome.reused, price)
         stage.note(outcome.ending)
-    show.artifact("report", "How the run ended", f"**{outcome.headline}**\n\nReport: `{outcome.report}`")
+    page_there = tracking.run_page(run.mlflow_run_id)
+    show.link("mlflow", page_there, "This run in MLflow")
+    places = [
+        ("report", outcome.report),
+        ("MLflow run", page_there or f"{outcome.mlflow_run_id} ({tracking.masked(outcome.mlflow_uri)})"),
+        ("Data Docs", outcome.data_docs),
+        ("model", outcome.model_uri or "none was registered"),
+    ]
+    show.artifact("report", "How the run ended", f"**{outcome.headline}**\n\n{show.table(('what', 'where'), places)}")
     return outcome
 
 

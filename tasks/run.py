@@ -123,16 +123,20 @@ class StageRun:
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
+        self._bar = show.ProgressBar(self.name)
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Pass on how far the stage has come."""
         listener().progressed(self.name, done, total, note)
+        self._bar.show(done, total, note)
 
     def finish(self, done: Done[Any], summary: str, **logged: Any) -> None:
         """Note a finished stage and log it as a nested MLflow run; `logged` as in `tracking.log_stage`."""
         self.reused, self.seconds, self.summary = done.reused, done.seconds, summary
         self.run.stages[self.name] = done
-        tracking.log_stage(self.run.mlflow_run_id, done, label=self.name, **logged)
+        self._bar.end()
+        logged_as = tracking.log_stage(self.run.mlflow_run_id, done, label=self.name, **logged)
+        show.link(f"{self.name}-mlflow", tracking.run_page(logged_as), f"{self.name} in MLflow")
 
     def note(self, summary: str) -> None:
         """The end of a quick step that publishes no folder."""

@@ -6,14 +6,24 @@ Knows nothing of the terminal or the report, which draw the same objects their o
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact
+import httpx
+from prefect import runtime
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from posttrain.data.rows import shorten
-from posttrain.report import FunnelRow, RuleRow
+from posttrain.report import FunnelRow, RuleRow, curve
 from posttrain.report import funnel as drawing
 
 if TYPE_CHECKING:
@@ -34,6 +44,50 @@ def artifact(key: str, description: str, markdown: str) -> None:
     create_markdown_artifact(markdown, key=key.replace("_", "-"), description=description)
 
 
+def link(key: str, address: str, text: str) -> None:
+    """Publish a link under `key`; nothing when there is no address."""
+    if address:
+        create_link_artifact(address, link_text=text, key=key.replace("_", "-"), description=text)
+
+
+class ProgressBar:
+    """A progress artifact of a stage that takes its time: made after `EVERY` seconds, renewed as often.
+
+    A server that does not answer costs the bar, never the stage.
+    """
+
+    EVERY = 5.0
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._told = time.monotonic()
+        self._artifact: UUID | None = None
+
+    def show(self, done: float, total: float, note: str = "") -> None:
+        """`done` of `total` units, and a word on what is going on."""
+        now = time.monotonic()
+        if total <= 0 or now - self._told < self.EVERY or not runtime.task_run.id:
+            return
+        self._told = now
+        self._publish(min(100.0, 100 * done / total), note)
+
+    def end(self) -> None:
+        """The stage is done: the bar is full, if there is one."""
+        if self._artifact is not None:
+            self._publish(100.0, "")
+
+    def _publish(self, percent: float, note: str) -> None:
+        description = f"{self.stage}: {note}" if note else self.stage
+        try:
+            if self._artifact is None:
+                key = f"{self.stage.replace('_', '-')}-progress"
+                self._artifact = cast(UUID, create_progress_artifact(percent, key=key, description=description))
+            else:
+                update_progress_artifact(self._artifact, percent, description=description)
+        except (PrefectException, httpx.HTTPError):
+            return
+
+
 def tries(stage: str, retry: Retry) -> None:
     """A warning in the task run's log, and an artifact of its own: which try failed, of what class, and why.
 
@@ -42,7 +96,10 @@ def tries(stage: str, retry: Retry) -> None:
     then = f"next try after about {retry.wait:.0f} s" if retry.again else "no further try"
     get_run_logger().warning("%s: %s; %s", stage, retry, then)
     lines = [("try", f"{retry.attempt} of {retry.tries}"), ("class of fault", retry.kind), ("then", then)]
-    artifact(f"{stage}-tries", "A try that failed", f"{table(('', ''), lines)}\n\n{retry.reason}")
+    try:
+        artifact(f"{stage}-tries", "A try that failed", f"{table(('', ''), lines)}\n\n{retry.reason}")
+    except (PrefectException, httpx.HTTPError):
+        return  # the fault itself is what the task must end with
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -196,8 +253,11 @@ def _cost(minutes: float | None, money: float | None) -> str:
 
 def training(result: TrainResult) -> str:
     """What training took, its last metrics and every value of its recipe."""
+    drawn = curve.picture(result.curve)
+    image = f"![{_last_values(result)}]({drawing.data_uri(drawn)})\n\n" if drawn else ""
     return (
-        f"{result.steps:,} steps over {result.rows:,} rows in {result.seconds:.0f} s, {result.restarts} restarts, "
+        image
+        + f"{result.steps:,} steps over {result.rows:,} rows in {result.seconds:.0f} s, {result.restarts} restarts, "
         f"micro-batch {result.micro_batch_size} × accumulation {result.accumulation}, {_memory(result)}\n\n"
         + table(("metric", "last value"), sorted(result.metrics.items()))
         + "\n\n"
@@ -205,6 +265,11 @@ def training(result: TrainResult) -> str:
         + table(("setting", "value"), result.recipe.items())
         + "".join(f"\n- {note}" for note in result.notes)
     )
+
+
+def _last_values(result: TrainResult) -> str:
+    """The picture in words, for those who do not see it."""
+    return "Curve of the training; last " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
 
 
 def _guards(result: TrainResult) -> str:

@@ -18,6 +18,7 @@ from posttrain.data.account.row_verdict import read as read_verdicts
 from posttrain.data.files import Origin, origins, row_count
 from posttrain.data.files.place import File
 from posttrain.data.look import SPLITS
+from posttrain.feedback.place import find_store
 from posttrain.spec import LoadedSpec
 from posttrain.spec.sections.data import DataSpec, Source
 
@@ -96,8 +97,18 @@ def count_rows(data: DataSpec, root: Path) -> int | None:
 
 
 def count_answers(loaded: LoadedSpec) -> int:
-    """Words that people said on rows, in the file beside the spec."""
-    return len(read_verdicts(beside(loaded.path)))
+    """Answers in the feedback store, and words that people said on rows in the file beside the spec.
+
+    Raises: WorkspaceError when the store does not answer.
+    """
+    words = len(read_verdicts(beside(loaded.path)))
+    store = find_store(loaded.spec, Workspace((loaded.root / loaded.spec.resources.workspace).resolve()))
+    if store is None:
+        return words
+    try:
+        return words + len(store.answers())
+    finally:
+        store.close()
 
 
 # --- kept between looks --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from posttrain.spec.sections.data import REMOTE, shown_address
 SOURCES: tuple[Place, ...] = (
     *(("data", name) for name in ("train", "test", "general", "general_held_out", "preference")),
     ("synthetic", "distill", "prompts"),
+    ("triggers", "drift", "requests"),
 )
 """Where rows are read from: files, folders and addresses."""
 FILES: tuple[Place, ...] = (

@@ -156,3 +156,18 @@ def test_drift_needs_both_certainty_and_size(p_value: float, unlike: float, said
     wanted = DriftSpec.model_validate({"requests": "data/requests.jsonl"})
     assert str(news(mark(), mark(), found, new_rows=None, drift=wanted)).startswith(said)
     assert "no requests yet" in str(news(mark(), mark(), "no requests yet at x", new_rows=None, drift=wanted))
+
+
+def test_answers_in_the_feedback_store_are_counted(project: Path) -> None:
+    from posttrain.feedback import Answer, Item, Output
+    from posttrain.feedback.place import open_store
+    from posttrain.preflight import workspace_of
+
+    loaded = spec_of(project)
+    assert sensing.look(loaded).answers == 0
+    store = open_store(loaded.spec, workspace_of(loaded))
+    item = Item.new("rating", "say hello", outputs=[Output("hello", "model 1")])
+    store.add([item])
+    store.answer(Answer(item.id, "ann", "rating", rating=5))
+    store.close()
+    assert sensing.look(loaded).answers == 1
