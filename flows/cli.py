@@ -388,6 +388,9 @@ def review(
         list[str] | None,
         typer.Option(metavar="NAME", help="Make a login link for this person; else for you.", show_default=False),
     ] = None,
+    pairs: Annotated[
+        int, typer.Option(metavar="N", help="Have N pairs of the last run's own samples ranked, the closest first.")
+    ] = 0,
     port: Annotated[int | None, typer.Option(help="The page's port; else 8770, or a free one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than yourself need TLS before it.")] = (
         "127.0.0.1"
@@ -399,7 +402,7 @@ def review(
     """Open the page on which people rank, rate and correct outputs, and judge unsure rows; the next run heeds them."""
     from flows.review_command import serve_page
 
-    serve_page(spec, annotator or [], port, host, url)
+    serve_page(spec, annotator or [], pairs, port, host, url)
 
 
 feedback_app = typer.Typer(name="feedback", help="What people said, to and from other tools.", no_args_is_help=True)

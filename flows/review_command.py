@@ -10,18 +10,19 @@ from flows.prefect_server import free_port
 from flows.rows_command import user
 from posttrain import preflight
 from posttrain import spec as specs
-from posttrain.errors import UserError, WorkspaceError
+from posttrain.errors import DataError, UserError, WorkspaceError
 from posttrain.feedback import FeedbackStore
 from posttrain.feedback.items import ROW
 from posttrain.feedback.place import open_store
 from posttrain.feedback.queue import waiting
+from posttrain.feedback.samples import sampled
 from posttrain.spec import LoadedSpec
 
 PORT = 8770
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def serve_page(path: Path, annotators: list[str], port: int | None, host: str, url: str | None) -> None:
+def serve_page(path: Path, annotators: list[str], pairs: int, port: int | None, host: str, url: str | None) -> None:
     """Bring the queue of curation in, make the links, and serve. Raises: UserError."""
     loaded = specs.load(path)
     if host not in LOCAL and not url:
@@ -33,7 +34,7 @@ def serve_page(path: Path, annotators: list[str], port: int | None, host: str, u
         raise UserError(f"--url {url}: found no http or https, expected an address such as https://review.example.org")
     store = open_store(loaded.spec, preflight.workspace_of(loaded))
     try:
-        news = take_in(loaded, store)
+        news = take_in(loaded, store, pairs)
         found = _port(port)
         address = (url or f"http://{host}:{found}").rstrip("/")
         links = [(name, store.add_annotator(name)) for name in annotators or [user() or "annotator"]]
@@ -46,12 +47,21 @@ def serve_page(path: Path, annotators: list[str], port: int | None, host: str, u
         store.close()
 
 
-def take_in(loaded: LoadedSpec, store: FeedbackStore) -> int:
-    """Ask about the rows that wait for a person, and no more about those that wait no longer; how many are new."""
+def take_in(loaded: LoadedSpec, store: FeedbackStore, pairs: int) -> int:
+    """Ask about the rows that wait for a person, no more about those that wait no longer, and about `pairs` samples.
+
+    Returns how many are new. Raises: DataError when there are no samples to ask about.
+    """
     rows = waiting(loaded)
     now = {item.id for item in rows}
     store.remove_unanswered(item.id for item in store.items() if ROW in item.context and item.id not in now)
-    return store.add(rows)
+    samples = sampled(loaded, pairs) if pairs else []
+    if pairs and not samples:
+        raise DataError(
+            f"--pairs {pairs}: the last run of {loaded.path} sampled no pairs, expected one that came to align by DPO "
+            "with the model's own samples; run it with strategy.align: always, or leave the option out"
+        )
+    return store.add([*rows, *samples])
 
 
 def _port(asked: int | None) -> int:

@@ -90,7 +90,7 @@ class FeedbackStore:
             _tables.create_all(engine)
         except ImportError as error:
             raise WorkspaceError(
-                f"{shown}: its driver is not installed ({error.name}); install it: pip install psycopg2-binary"
+                f"{shown}: its driver is not installed ({error.name}); install it: pip install 'posttrain[postgres]'"
             ) from None
         except (SQLAlchemyError, OSError) as error:
             raise WorkspaceError(

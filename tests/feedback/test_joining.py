@@ -15,6 +15,7 @@ from posttrain.errors import SpecError
 from posttrain.feedback import Answer, Item, Output
 from posttrain.feedback.place import open_store
 from posttrain.feedback.queue import waiting
+from posttrain.feedback.samples import sampled
 from posttrain.preflight import Checked, check
 from posttrain.preparation import Preparation
 from posttrain.spec import load
@@ -124,3 +125,24 @@ def test_a_password_in_the_spec_is_refused_and_not_repeated(spec: Path) -> None:
     with pytest.raises(SpecError, match="found a password in the address of postgresql://db/feedback") as error:
         load(spec)
     assert "hunter2" not in str(error.value)
+
+
+def test_the_closest_pairs_of_the_last_run_are_asked_about(spec: Path) -> None:
+    checked, done = prepared(spec)
+    assert sampled(checked.loaded, 5) == []
+    made = [("p", "a", "b", 0.9), ("q", "c", "d", 0.1), ("r", "e", "e", 0.0), ("s", "f", "g", 0.5)]
+    names = ("prompt", "chosen", "rejected", "margin")
+    frame = pl.DataFrame([{"id": row[0], "system": "", **dict(zip(names, row, strict=True))} for row in made])
+    for name, train in (("pairs-1", done.result.train.fingerprint), ("pairs-2", "of another spec")):
+        folder = checked.workspace.root / "stages" / name
+        folder.mkdir()
+        frame.write_parquet(folder / "pairs.parquet")
+        result = {"pairs": {"uri": str(folder / "pairs.parquet")}, "ranked_by": "verifier"}
+        manifest = {"inputs": {"rows": {"fingerprint": train}}, "result": result}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    first, second = sampled(checked.loaded, 2)
+    assert [(item.prompt, [each.text for each in item.outputs]) for item in (first, second)] == [
+        ("q", ["c", "d"]),
+        ("s", ["f", "g"]),
+    ]
+    assert first.outputs[0].source == "pairs-1, chosen by verifier"
