@@ -1,4 +1,4 @@
-"""A store in which the embedded base is registered in several ways of asking, and a front that serves it."""
+"""For tests of serving: the embedded base registered in several ways of asking, and a front that serves it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 from registered import scored
 
 from flows.prefect_server import free_port
@@ -52,7 +50,7 @@ class Front:
     def chat(self, prompt: str, **more: Any) -> httpx.Response:
         return self.post("/v1/chat/completions", messages=[{"role": "user", "content": prompt}], **more)
 
-    def until(self, key: str, value: Any, seconds: float = 90) -> dict[str, Any]:
+    def until(self, key: str, value: Any, seconds: float = 240) -> dict[str, Any]:
         """The page of health when it says so."""
         deadline = time.monotonic() + seconds
         while (told := self.get("/health")).get(key) != value:
@@ -77,7 +75,7 @@ def start(folder: Path, *options: str, **environment: str) -> Front:
             stderr=subprocess.STDOUT,
         )
     front = Front(process, f"http://127.0.0.1:{port}", log)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         try:
             httpx.get(front.url + "/health", timeout=10)
@@ -86,17 +84,6 @@ def start(folder: Path, *options: str, **environment: str) -> Front:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with three versions in its store: two that work, of which the first is champion, and one that does not."""
-    folder = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.chdir(folder)
-        register_all(folder)
-        yield folder
 
 
 def register_all(folder: Path) -> None:

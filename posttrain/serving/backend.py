@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import httpx
 
-from posttrain.errors import ModelError, StageCrashed
+from posttrain.errors import ModelError, StageCrashed, WorkspaceError
 from posttrain.registry.servable import Servable
 from posttrain.serving.asking import Asker, Wish
 from posttrain.serving.settings import ServeSettings
@@ -46,13 +46,22 @@ class Piece:
 
 
 def kind_here() -> Kind:
-    """vLLM where there is a CUDA GPU and vLLM, else transformers; as evaluation chooses."""
+    """vLLM where there is a CUDA GPU and vLLM, else transformers; as evaluation chooses.
+
+    Raises: WorkspaceError when what transformers' server needs is not installed.
+    """
     import torch
 
     from posttrain.evaluation.engines import chosen
 
     found = chosen("auto", torch.cuda.is_available(), importlib.util.find_spec("vllm") is not None)
-    return "vllm" if found == "vllm" else "transformers"
+    if found == "vllm":
+        return "vllm"
+    if importlib.util.find_spec("openai") is None:
+        raise WorkspaceError(
+            'openai: is not installed, and `transformers serve` needs its types; pip install "posttrain[serve]"'
+        )
+    return "transformers"
 
 
 class Backend:
