@@ -241,10 +241,12 @@ def review(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
     labels = {key(carelessly(row)): row["completion"] for row in rows}
     store = opened(folder)
     items = store.items(kind="correction", tag="bad_case")
-    store.answer_all([Answer(item.id, "script", "correction", text=labels[key(item.prompt)]) for item in items])
-    held = sum(side(item.prompt, HELD_BACK) == "regression" for item in items)
-    unneeded = sum(item.outputs[0].text == labels[key(item.prompt)] for item in items)
-    return {"reviewed": len(items), "were_right": unneeded, "trained_on": len(items) - held, "held_back": held}
+    known = [item for item in items if key(item.prompt) in labels]  # what was masked in a trace has no label
+    store.answer_all([Answer(item.id, "script", "correction", text=labels[key(item.prompt)]) for item in known])
+    held = sum(side(item.prompt, HELD_BACK) == "regression" for item in known)
+    unneeded = sum(item.outputs[0].text == labels[key(item.prompt)] for item in known)
+    found = {"reviewed": len(known), "masked": len(items) - len(known), "were_right": unneeded}
+    return {**found, "learnt_from": len(known) - held, "held_back": held}
 
 
 def opened(folder: Path) -> Any:
