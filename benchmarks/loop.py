@@ -156,7 +156,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "160",
     }
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "POSTTRAIN_FEEDBACK_URL", "POSTTRAIN_SERVE_TOKEN"):
+        environment.pop(name, None)
     return environment
 
 
