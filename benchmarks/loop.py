@@ -156,7 +156,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "160",
     }
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "POSTTRAIN_FEEDBACK_URL", "POSTTRAIN_SERVE_TOKEN"):
+        environment.pop(name, None)
     return environment
 
 
@@ -241,10 +242,12 @@ def review(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
     labels = {key(carelessly(row)): row["completion"] for row in rows}
     store = opened(folder)
     items = store.items(kind="correction", tag="bad_case")
-    store.answer_all([Answer(item.id, "script", "correction", text=labels[key(item.prompt)]) for item in items])
-    held = sum(side(item.prompt, HELD_BACK) == "regression" for item in items)
-    unneeded = sum(item.outputs[0].text == labels[key(item.prompt)] for item in items)
-    return {"reviewed": len(items), "were_right": unneeded, "trained_on": len(items) - held, "held_back": held}
+    known = [item for item in items if key(item.prompt) in labels]  # what was masked in a trace has no label
+    store.answer_all([Answer(item.id, "script", "correction", text=labels[key(item.prompt)]) for item in known])
+    held = sum(side(item.prompt, HELD_BACK) == "regression" for item in known)
+    unneeded = sum(item.outputs[0].text == labels[key(item.prompt)] for item in known)
+    found = {"reviewed": len(known), "masked": len(items) - len(known), "were_right": unneeded}
+    return {**found, "learnt_from": len(known) - held, "held_back": held}
 
 
 def opened(folder: Path) -> Any:
