@@ -1,4 +1,4 @@
-"""`posttrain mine` as a real flow on a real MLflow store: bad cases reach the store once, whatever happens meanwhile."""
+"""`posttrain mine` as a real flow on a real MLflow store: bad cases reach the store once, whatever happens."""
 
 from __future__ import annotations
 
