@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from posttrain.artifacts import Done
+from posttrain.data.account import outputs
 from posttrain.data.account.row_verdict import read
 from posttrain.data.curate import CurateResult
 from posttrain.errors import SpecError
@@ -83,6 +84,10 @@ def test_corrections_and_ratings_join_the_next_run_and_an_unchanged_store_runs_n
     assert dropped.select("rule", "verdict").rows() == [("annotators", "drop")]
     assert any("1 pair of people, feedback.min_pairs asks for 100" in note for note in checked.notes)
     assert prepared(spec)[1].reused
+    given = load(spec).spec
+    found = outputs.find_stages(checked.workspace, given.data, given.validate_, given.curate)
+    assert found is not None
+    assert found.curate == done.folder, "not the older one, whose sources are those of the spec alone"
     store.close()
 
 

@@ -51,7 +51,7 @@ def find_stages(workspace: Workspace, data: DataSpec, validate: ValidateSpec, cu
     for at, manifest, folder in made:
         exact = (
             _has(manifest, validate.model_dump(mode="json")),
-            wanted == _paths(manifest["inputs"]["sources"]),
+            wanted == {path for path in _paths(manifest["inputs"]["sources"]) if not _is_feedback(path, workspace)},
         )
         train = manifest["result"]["train"]["fingerprint"]
         following = [each for each in later if each[1]["inputs"].get("rows", {}).get("train") == train]
@@ -79,6 +79,11 @@ def _has(manifest: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Whether a stage ran with these settings, as far as they decide its result."""
     used = manifest["inputs"].get("spec") or {}
     return all(settings.get(name) == value for name, value in used.items())
+
+
+def _is_feedback(path: str, workspace: Workspace) -> bool:
+    """Whether a source holds what people answered: it joins those of the spec by itself (`posttrain/feedback`)."""
+    return Path(path).parts[-3:-1] == (workspace.root.name, "feedback")
 
 
 def _paths(sources: Any) -> set[str]:
