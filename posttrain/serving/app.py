@@ -56,7 +56,7 @@ def application(follower: Follower, outbox: Outbox) -> FastAPI:
     app.add_exception_handler(AnyHTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_body)
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         _check_size(request)
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if settings.token and not hmac.compare_digest(given.encode(), settings.token.encode()):

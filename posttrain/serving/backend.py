@@ -102,16 +102,16 @@ class Backend:
         Raises: ModelError for an answer that is empty or does not end by itself.
         """
         same, known = 0, 0
-        for canary in self.version.canaries:
+        for number, canary in enumerate(self.version.canaries, 1):
             body = self.asker.request([{"role": "user", "content": canary.prompt}], Wish())
             pieces = [piece async for piece in self.pieces(body)]
             text = "".join(piece.text for piece in pieces)
-            output = self.asker.answer(text, pieces[-1].finish_reason or "")
-            fault = "is empty" if not output.text.strip() else "" if output.stopped else "does not end by itself"
+            reason = next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), "")
+            output = self.asker.answer(text, reason)
+            ended = output.stopped or (self.asker.ends_at_blank_line and "\n\n" in text.lstrip())
+            fault = "is empty" if not output.text.strip() else "" if ended else "does not end by itself"
             if fault:
-                raise ModelError(
-                    f"{self.version.shown}: its answer to the canary prompt {canary.prompt[:80]!r} {fault}"
-                )
+                raise ModelError(f"{self.version.shown}: its answer to canary prompt {number} {fault}")
             known += canary.output is not None
             same += canary.output == output.text
         asked = len(self.version.canaries)

@@ -85,7 +85,9 @@ class Follower:
     async def look(self) -> None:
         """One look: move the traffic when the alias has moved."""
         wanted = await self._wanted()
-        if wanted == self.version and self.is_ready:
+        if not self.is_ready:  # whatever was refused, something has to serve
+            await self._move((self.version or wanted) if wanted in self.refused else wanted)
+        elif wanted == self.version:
             self.refused = {}
         elif wanted not in self.refused:
             await self._move(wanted)
