@@ -108,7 +108,8 @@ def _test_rows(found: ModelVersion) -> list[dict[str, Any]]:
     if scores is None or not Path(scores.outputs.uri).is_file():
         return []
     table = parquet.read_table(scores.outputs.uri)
-    return table.to_pylist() if set(NEEDED) <= set(table.column_names) else []
+    rows: list[dict[str, Any]] = table.to_pylist() if set(NEEDED) <= set(table.column_names) else []
+    return rows
 
 
 def _canaries(rows: list[dict[str, Any]]) -> tuple[Canary, ...]:

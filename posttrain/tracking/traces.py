@@ -179,7 +179,7 @@ def _trace_of(request_id: str) -> str | None:
     if not places or not quoted:
         return None
     first = next(_search(places, f"tags.`{REQUEST}` = '{quoted}'", spans=False), None)
-    return first.info.trace_id if first else None
+    return str(first.info.trace_id) if first else None
 
 
 def _search(places: list[str], wanted: str | None, spans: bool = True) -> Iterator[Trace]:
