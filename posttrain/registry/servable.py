@@ -98,7 +98,7 @@ def _logged(root: Path) -> tuple[dict[str, Any], str]:
     from mlflow.models import Model
 
     model = Model.load(str(root))
-    example = model.load_input_example(str(root))
+    example: Any = model.load_input_example(str(root))  # a list, as it was logged
     return model.flavors["python_function"]["config"], str(next(iter(example)))
 
 
