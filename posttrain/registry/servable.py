@@ -98,7 +98,7 @@ def _logged(root: Path) -> tuple[dict[str, Any], str]:
     from mlflow.models import Model
 
     model = Model.load(str(root))
-    example = model.load_input_example(str(root))
+    example: Any = model.load_input_example(str(root))  # a list, as it was logged
     return model.flavors["python_function"]["config"], str(next(iter(example)))
 
 
@@ -108,7 +108,8 @@ def _test_rows(found: ModelVersion) -> list[dict[str, Any]]:
     if scores is None or not Path(scores.outputs.uri).is_file():
         return []
     table = parquet.read_table(scores.outputs.uri)
-    return table.to_pylist() if set(NEEDED) <= set(table.column_names) else []
+    rows: list[dict[str, Any]] = table.to_pylist() if set(NEEDED) <= set(table.column_names) else []
+    return rows
 
 
 def _canaries(rows: list[dict[str, Any]]) -> tuple[Canary, ...]:

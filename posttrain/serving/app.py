@@ -162,7 +162,9 @@ class _Call:
     def whole(self, told: list[Piece]) -> dict[str, Any]:
         """The answer in one."""
         text, last = "".join(piece.text for piece in told), told[-1]
-        kind = {"message": {"role": "assistant", "content": text}} if self.form == "chat.completion" else {"text": text}
+        kind: dict[str, Any] = (
+            {"message": {"role": "assistant", "content": text}} if self.form == "chat.completion" else {"text": text}
+        )
         choice = {"index": 0, **kind, "finish_reason": last.finish_reason}
         return {**self._head(self.form), "choices": [choice], **({"usage": last.usage} if last.usage else {})}
 
@@ -175,7 +177,7 @@ class _Call:
             role = {"role": "assistant"}
             try:
                 while piece is not None:
-                    said = {"delta": {**role, "content": piece.text}} if chat else {"text": piece.text}
+                    said: dict[str, Any] = {"delta": {**role, "content": piece.text}} if chat else {"text": piece.text}
                     choice = {"index": 0, **said, "finish_reason": piece.finish_reason}
                     yield f"data: {json.dumps({**head, 'choices': [choice]}, ensure_ascii=False)}\n\n"
                     role, piece = {}, await anext(rest, None)

@@ -179,7 +179,7 @@ def _trace_of(request_id: str) -> str | None:
     if not places or not quoted:
         return None
     first = next(_search(places, f"tags.`{REQUEST}` = '{quoted}'", spans=False), None)
-    return first.info.trace_id if first else None
+    return str(first.info.trace_id) if first else None
 
 
 def _search(places: list[str], wanted: str | None, spans: bool = True) -> Iterator[Trace]:
@@ -202,9 +202,10 @@ def _search(places: list[str], wanted: str | None, spans: bool = True) -> Iterat
 
 def _read(trace: Trace) -> ServedRequest:
     info, span = trace.info, trace.data.spans[0]
+    told = dict[str, Any](span.attributes)
     answer = span.outputs["choices"][0]
     said = sorted(info.assessments or [], key=lambda each: each.create_time_ms or 0)
-    thumbs = [each.feedback.value for each in said if each.name == THUMB and each.feedback]
+    thumbs: list[Any] = [each.feedback.value for each in said if each.name == THUMB and each.feedback]
     corrections = [each.expectation.value for each in said if each.name == CORRECTION and each.expectation]
     return ServedRequest(
         id=info.tags[REQUEST],
@@ -214,9 +215,9 @@ def _read(trace: Trace) -> ServedRequest:
         messages=tuple(span.inputs["messages"]),
         output=answer["message"]["content"],
         finish_reason=answer["finish_reason"],
-        seconds=float(span.get_attribute("seconds")),
-        confidence=span.get_attribute("confidence"),
-        parsed=span.get_attribute("parsed"),
+        seconds=float(told["seconds"]),
+        confidence=told.get("confidence"),
+        parsed=told.get("parsed"),
         thumb=thumbs[-1] if thumbs else None,
         correction=corrections[-1] if corrections else None,
     )
