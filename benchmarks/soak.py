@@ -339,6 +339,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--minutes", type=float, default=600.0)
     options = parser.parse_args()
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory(prefix="posttrain-soak-") as folder:
         summary = soak(Path(folder), 2 if options.quick else options.runs, options.seed, options.minutes, options.quick)
     print(json.dumps(summary))
