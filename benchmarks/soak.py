@@ -55,7 +55,7 @@ sft: {method: full, learning_rate: 0.001, num_train_epochs: 4, batch_size: 16, s
 gates:
   after_sft: [{metric: valid_json, at_least: 0.0}]
   release: [{metric: slot_f1, above: champion, significant: false}]
-schedule: {cron: "0 3 1 1 *", lost_after_seconds: 45, resume: 3}
+schedule: {cron: "0 3 1 1 *", lost_after_seconds: 75, resume: 3}
 resources: {retry_delay_seconds: 0, threads: 1}
 """
 
