@@ -55,7 +55,7 @@ sft: {method: full, learning_rate: 0.001, num_train_epochs: 4, batch_size: 16, s
 gates:
   after_sft: [{metric: valid_json, at_least: 0.0}]
   release: [{metric: slot_f1, above: champion, significant: false}]
-schedule: {cron: "0 3 1 1 *", lost_after_seconds: 45, resume: 3}
+schedule: {cron: "0 3 1 1 *", lost_after_seconds: 75, resume: 3}
 resources: {retry_delay_seconds: 0, threads: 1}
 """
 
@@ -339,6 +339,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--minutes", type=float, default=600.0)
     options = parser.parse_args()
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory(prefix="posttrain-soak-") as folder:
         summary = soak(Path(folder), 2 if options.quick else options.runs, options.seed, options.minutes, options.quick)
     print(json.dumps(summary))
