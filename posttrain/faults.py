@@ -7,7 +7,9 @@
 | network | MLflow or a store does not answer | `NETWORK_TRIES` | 5 s, doubled each time, a minute at most |
 | none | the spec, the data, a loss that is not finite | never | |
 
-Two minutes and a half of a network that is gone are bridged; a wrong spec never costs a second try.
+Three minutes of a network that is gone are bridged; a wrong spec never costs a second try. A user error is none of
+these while its user waits, even when a lost connection caused it: an address may be wrong. A run that nobody waits for
+tries again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from posttrain.errors import OutOfMemory, TransientError
+from posttrain.errors import OutOfMemory, TransientError, UserError
 
 NETWORK_TRIES = 6
 NETWORK_WAIT = 5.0
@@ -48,13 +50,14 @@ class Retry:
         return f"try {self.attempt} of {self.tries} failed ({self.kind}): {self.reason}"
 
 
-def weigh(error: BaseException, attempt: int, retries: int, delay: float) -> Retry | None:
+def weigh(error: BaseException, attempt: int, retries: int, delay: float, *, unattended: bool = False) -> Retry | None:
     """What to do after try number `attempt` (1 for the first) failed; None when no try can cure the fault.
 
-    `retries` and `delay` are the spec's `resources.retries` and `resources.retry_delay_seconds`.
+    `retries` and `delay` are the spec's `resources.retries` and `resources.retry_delay_seconds`; `unattended` runs were
+    started by a schedule.
     """
     kind = kind_of(error)
-    if kind is None:
+    if kind is None or (isinstance(error, UserError) and not unattended):
         return None
     doubled = 2.0 ** (attempt - 1)
     waits = {"out of memory": 0.0, "device": delay * doubled, "network": NETWORK_WAIT * doubled}

@@ -6,6 +6,7 @@ place. Knows nothing of what any stage does.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -27,6 +28,7 @@ from posttrain.strategy import Decision
 from posttrain.training.search_sft import with_values
 from tasks import show
 from tasks.policy import note
+from tasks.turns import DEVICES_VARIABLE
 from tasks.watch import listener
 
 
@@ -99,7 +101,8 @@ class Run:
         """Decide by the class of the fault whether the task is tried again, and tell the display and the UI."""
         resources = self.spec.resources
         attempt = int(runtime.task_run.run_count or 1)
-        retry = weigh(error, attempt, resources.retries, resources.retry_delay_seconds)
+        scheduled = DEVICES_VARIABLE in os.environ
+        retry = weigh(error, attempt, resources.retries, resources.retry_delay_seconds, unattended=scheduled)
         note(error, retry)
         if retry is None or not runtime.task_run.id:
             listener().failed(name, str(error))
