@@ -77,7 +77,7 @@ def remove_artifacts(run: OldRun) -> None:
     for run_id in run.runs:
         repository = get_artifact_repository(talker.get_run(run_id).info.artifact_uri)
         for entry in repository.list_artifacts():
-            repository.delete_artifacts(entry.path)
+            repository.delete_artifacts(entry.path)  # type: ignore[no-untyped-call]
     talker.set_tag(run.runs[0], CLEANED, time.strftime("%Y-%m-%d"))
 
 
