@@ -6,7 +6,7 @@ SPEC   ?= pipelines/voice_assistant.yaml
 BIN    := .venv/bin
 STAMP  := .venv/.installed
 
-.PHONY: run install test check format docs
+.PHONY: run install test test-servers check format docs
 .DEFAULT_GOAL := run
 
 run: install
@@ -22,6 +22,10 @@ $(STAMP): pyproject.toml
 
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Those that start several servers each and take minutes; `make test` leaves them out.
+test-servers: install
+	$(BIN)/pytest -n 0 -m servers --timeout 1200
 
 check: install
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ from postgres import running
 
 from flows import background
 
+pytestmark = pytest.mark.servers
 SPEC = """\
 name: nightly
 task: {kind: intent_slots, instruction: "Turn the command into JSON: intent and slots."}

@@ -20,6 +20,7 @@ from fronts import NAME, Front, register_all, start
 from posttrain import registry
 from posttrain.tracking.traces import recent_requests
 
+pytestmark = pytest.mark.servers
 PROMPTS = ["book a table for two", "play some jazz", "what is the weather in oslo"]
 
 
