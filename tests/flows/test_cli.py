@@ -31,6 +31,11 @@ COMMANDS = (
     "deploy",
     "up",
     "down",
+    "serve",
+    "review",
+    "watch",
+    "mine",
+    "clean",
 )
 HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "transformers", "pandas", "numpy", "pydantic", "datasets")
 
