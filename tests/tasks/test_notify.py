@@ -14,7 +14,7 @@ from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
-from registered import NAME, WORSE, empty_store_in, make_versions, scored, verdict
+from registered import BETTER, NAME, WORSE, empty_store_in, make_versions, scored, verdict
 
 from posttrain import registry
 from posttrain.errors import DataError
@@ -84,17 +84,16 @@ def spec(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch, re
 def outcome_of(run: Run, tmp_path: Path, right: int) -> Outcome:
     """The end of a run whose candidate was judged by `registry.promote` against a champion right on 20 of 40."""
     passed = right > 20
-    judged = verdict(passed=True) if passed else WORSE
+    judged = BETTER if passed else WORSE
     make_versions(2, run.mlflow_run_id, NAME)
     registry.promote(NAME, "1", verdict(passed=True), against=None)
-    gain = judged.model_copy(update={"checks": (judged.checks[0].model_copy(update={"gain_low": 0.1, "gain": 0.2}),)})
-    promotion = registry.promote(NAME, "2", gain if passed else judged, against="1")
+    promotion = registry.promote(NAME, "2", judged, against="1")
     return Outcome(
         name=NAME,
         ending="promoted" if promotion.alias == "champion" else "challenger",
         headline=f"{NAME} version 2 is {promotion.alias}: {promotion.reasons[0]}",
         decisions=(Decision(step="after_sft", action="release", reasons=("so",), evidence={}),),
-        verdicts=(gain if passed else judged,),
+        verdicts=(judged,),
         scores=(scored(tmp_path, "candidate", [1] * right + [0] * (40 - right)),),
         stage_seconds={},
         reused=(),
@@ -123,7 +122,7 @@ def test_a_promotion_is_told_with_its_verdicts_and_where_to_look(spec: Path, rec
     ops, team = received
     assert (ops["path"], ops["key"]) == ("/ops", SECRET)
     assert ops["text"].startswith(f"{NAME}: a new champion\n{NAME}: {NAME} version 2 is champion: ")
-    assert "The gate release passed: slot_f1 0.500 [0.400, 0.600], above champion" in ops["text"]
+    assert "The gate release passed: slot_f1 0.500 [0.400, 0.600], above champion (gain +0.100)." in ops["text"]
     for link in (outcome.report, outcome.mlflow_run_id, outcome.data_docs):
         assert link in ops["text"]
     assert "Prefect run: http://127.0.0.1" not in ops["text"], "this server has no pages"
@@ -141,7 +140,7 @@ def test_a_refused_gate_is_told_although_a_challenger_was_registered(
 
 
 def test_nobody_is_told_of_what_nobody_asked_for(spec: Path, received: list[dict[str, Any]]) -> None:
-    spec.write_text(SPEC + "notify: {blocks: [custom-webhook/ops], on: [failed]}\n", encoding="utf-8")
+    spec.write_text(SPEC + "notify: {blocks: [custom-webhook/ops], ends: [failed]}\n", encoding="utf-8")
     ended(spec, 32)
     assert received == []
 
