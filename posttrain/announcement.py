@@ -36,7 +36,7 @@ class Announcement(Frozen):
 
 
 def occasions(outcome: Outcome) -> set[Occasion]:
-    """What of `notify.on` such an end is: a challenger that the release gate refused is refused, too."""
+    """What of `notify.ends` such an end is: a challenger that the release gate refused is refused, too."""
     refused = outcome.ending != "promoted" and any(not verdict.passed for verdict in outcome.verdicts)
     return {outcome.ending, "refused"} if refused else {outcome.ending}
 

@@ -36,7 +36,7 @@ class Logger(Protocol):
 
 def notify(run: Run, outcome: Outcome) -> Outcome:
     """Tell it when the spec names somebody who wants to know of such an end; returns `outcome` as it was."""
-    if run.spec.notify.blocks and occasions(outcome) & set(run.spec.notify.on):
+    if run.spec.notify.blocks and occasions(outcome) & set(run.spec.notify.ends):
         tell(run, outcome)
     return outcome
 
@@ -61,7 +61,7 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     except UserError:
         logger.warning("nobody was told of the failure: %s cannot be read, so its blocks are not known", path)
         return
-    if spec.notify.blocks and "failed" in spec.notify.on:
+    if spec.notify.blocks and "failed" in spec.notify.ends:
         told = announce_failure(
             spec.name, state.message or state.name or "", {"Prefect run": flow_run_page(flow_run.id)}
         )

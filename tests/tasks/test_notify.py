@@ -122,7 +122,7 @@ def test_a_promotion_is_told_with_its_verdicts_and_where_to_look(spec: Path, rec
     ops, team = received
     assert (ops["path"], ops["key"]) == ("/ops", SECRET)
     assert ops["text"].startswith(f"{NAME}: a new champion\n{NAME}: {NAME} version 2 is champion: ")
-    assert "The gate release passed: slot_f1 0.500 [0.400, 0.600], above champion" in ops["text"]
+    assert "The gate release passed: slot_f1 0.500 [0.400, 0.600], above champion (gain +0.100)." in ops["text"]
     for link in (outcome.report, outcome.mlflow_run_id, outcome.data_docs):
         assert link in ops["text"]
     assert "Prefect run: http://127.0.0.1" not in ops["text"], "this server has no pages"
@@ -140,7 +140,7 @@ def test_a_refused_gate_is_told_although_a_challenger_was_registered(
 
 
 def test_nobody_is_told_of_what_nobody_asked_for(spec: Path, received: list[dict[str, Any]]) -> None:
-    spec.write_text(SPEC + "notify: {blocks: [custom-webhook/ops], on: [failed]}\n", encoding="utf-8")
+    spec.write_text(SPEC + "notify: {blocks: [custom-webhook/ops], ends: [failed]}\n", encoding="utf-8")
     ended(spec, 32)
     assert received == []
 

@@ -32,7 +32,7 @@ class NotifySpec(Frozen):
         "Prefect notification blocks as type/name, such as slack-webhook/team or custom-webhook/ops; empty: nobody.",
         source="Prefect",
     )
-    on: list[Occasion] = setting(
+    ends: list[Occasion] = setting(
         ["refused", "promoted", "failed"],
         "The ends that are told: promoted, challenger (passed, yet not champion), refused, advice (nothing was "
         "trained), failed (a crash, or a mistake in spec or data).",
