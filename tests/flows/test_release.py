@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from adapters import with_adapter
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flow_runs import resume_flow_run
 from prefect.testing.utilities import prefect_test_harness
 from registered import BETTER, WORSE, aliases, empty_store_in, make_versions, scored, tags, verdict
@@ -157,16 +159,19 @@ def asked(spec: Path, hours: float, judged: Verdict = BETTER, page: str = "http:
 
 
 def answering(given: dict[str, Any], forms: list[str]) -> Callable[[], None]:
-    """Waits for the pause, notes the form's schema and fills it in, as the Prefect UI does."""
+    """Waits for the pause and its form, notes the form's text and fills it in, as the Prefect UI does.
+
+    Prefect pauses the run first and writes the form afterwards: between the two there is nothing to answer."""
 
     def answer() -> None:
         with get_client(sync_client=True) as client:
             for _ in range(600):
                 for paused in [run for run in client.read_flow_runs() if run.state and run.state.is_paused()]:
                     keys = paused.state.state_details.run_input_keyset  # type: ignore[union-attr]
-                    forms.append(client._client.get(f"/flow_runs/{paused.id}/input/{keys['description']}").text)
-                    resume_flow_run(paused.id, run_input=given)
-                    return
+                    with suppress(ObjectNotFound, PrefectHTTPStatusError):
+                        forms.append(client._client.get(f"/flow_runs/{paused.id}/input/{keys['description']}").text)
+                        resume_flow_run(paused.id, run_input=given)
+                        return
                 time.sleep(0.1)
 
     return answer
