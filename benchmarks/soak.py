@@ -31,7 +31,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flows import background
+from flows.operations import background
 
 PROJECT = Path(__file__).resolve().parent.parent
 VOICE = PROJECT / "data/voice_assistant"

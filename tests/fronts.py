@@ -14,7 +14,7 @@ import httpx
 import psutil
 from registered import scored
 
-from flows.prefect_server import free_port
+from flows.operations.prefect_server import free_port
 from posttrain import registry, tracking
 from posttrain.artifacts import ModelRef, digest
 from posttrain.models.load import TINY, content_digest, load_model, load_tokenizer

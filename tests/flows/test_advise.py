@@ -9,8 +9,8 @@ import pytest
 from conftest import Pipeline, small_project
 from rich.console import Console
 
-from flows.advise_command import print_advice
-from flows.planning import CURVE, make_plan
+from flows.cli.advise_command import print_advice
+from flows.cli.planning import CURVE, make_plan
 from posttrain import preflight
 from posttrain.outcome import Outcome
 from posttrain.strategy import Alternative, Decision, Turn

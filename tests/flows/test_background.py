@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import background
+from flows.operations import background
 
 FAMILY = """
 import subprocess, sys, time
@@ -65,7 +65,7 @@ def test_two_commands_wait_for_each_other(tmp_path: Path) -> None:
     program = f"""
 import time
 from pathlib import Path
-from flows.background import one_at_a_time
+from flows.operations.background import one_at_a_time
 with one_at_a_time(Path({str(lock)!r})):
     print("held", flush=True)
     time.sleep(1)
@@ -81,7 +81,7 @@ with one_at_a_time(Path({str(lock)!r})):
 
 
 def test_a_broken_state_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.up_command import stop_all
+    from flows.cli.up_command import stop_all
     from posttrain.errors import WorkspaceError
 
     monkeypatch.chdir(tmp_path)

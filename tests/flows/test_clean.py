@@ -14,8 +14,8 @@ import pytest
 from registered import empty_store_in
 from typer.testing import CliRunner, Result
 
-from flows.clean_command import seconds_of, size_in_words
 from flows.cli import app
+from flows.cli.clean_command import seconds_of, size_in_words
 from posttrain import tracking
 from posttrain.artifacts import Frozen, ModelRef, Stage, Workspace, run_stage
 from posttrain.errors import SpecError

@@ -12,8 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli import app, guarded
-from flows.display import duration, number, rate
+from flows.cli import app
+from flows.cli.display import duration, number, rate
+from flows.cli.guard import guarded
 from posttrain.errors import SpecError
 
 POSTTRAIN = str(Path(sys.executable).parent / "posttrain")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from flows.decisions import decision_path
+from flows.cli.decisions import decision_path
 from posttrain.strategy import Alternative, Decision, Turn
 
 FIRST = Decision(

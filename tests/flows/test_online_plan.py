@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import SMALL_SPEC, Project, small_project
 
-from flows.plan_command import show_plan
-from flows.planning import Plan, dangers, make_plan
+from flows.cli.plan_command import show_plan
+from flows.cli.planning import Plan, dangers, make_plan
 from posttrain import preflight
 
 

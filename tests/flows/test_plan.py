@@ -11,7 +11,7 @@ from conftest import Pipeline, small_project
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.planning import STAGES, LookOnly, NotDone, dangers, make_plan
+from flows.cli.planning import STAGES, LookOnly, NotDone, dangers, make_plan
 from posttrain import preflight
 from posttrain.artifacts import DatasetRef, Frozen, Stage, Workspace, run_stage
 from posttrain.models.hardware import Devices
@@ -93,13 +93,13 @@ def test_a_dangerous_value_is_warned_of_once(tmp_path: Path, monkeypatch: pytest
 
 
 def test_planning_imports_neither_prefect_nor_torch() -> None:
-    program = "import sys, flows.plan_command; print({'prefect', 'torch', 'mlflow', 'trl'} & set(sys.modules))"
+    program = "import sys, flows.cli.plan_command; print({'prefect', 'torch', 'mlflow', 'trl'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_after_a_run_the_plan_finds_every_stage_that_ran(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of the flow is written in `flows/planning.py` again: here both meet."""
+    """The order of the flow is written in `flows/cli/planning.py` again: here both meet."""
     monkeypatch.chdir(pipeline.project.root)
     plan = make_plan(preflight.check(pipeline.project.spec))
     states = {stage.name: stage.state for stage in plan.stages}

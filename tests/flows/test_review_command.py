@@ -13,7 +13,7 @@ import httpx
 import pytest
 from review_site import ITEMS, RATED
 
-from flows.prefect_server import free_port
+from flows.operations.prefect_server import free_port
 from posttrain.feedback import Answer, FeedbackStore
 
 POSTTRAIN = str(Path(sys.executable).parent / "posttrain")

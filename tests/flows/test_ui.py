@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.prefect_server import free_port, users_server
+from flows.operations.prefect_server import free_port, users_server
 
 POSTTRAIN = str(Path(sys.executable).parent / "posttrain")
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from postgres import running
 
-from flows import background
+from flows.operations import background
 
 pytestmark = pytest.mark.servers
 SPEC = """\

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.display import verdict_table
+from flows.cli.display import verdict_table
 from posttrain.gates import Check, Verdict
 from tasks import show
 

@@ -16,7 +16,7 @@ from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.quiet import TALKERS
+from flows.operations.quiet import TALKERS
 
 SPEC = """\
 name: tickets

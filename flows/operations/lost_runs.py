@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.background import has_variable
+from flows.operations.background import has_variable
 from posttrain.spec.sections.schedule import ScheduleSpec
 
 if TYPE_CHECKING:

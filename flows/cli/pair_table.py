@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.row_story import safe, table
+from flows.cli.row_story import safe, table
 from posttrain.registry.comparison import MetricPair
 from posttrain.wording import number
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.text import Text
 
-from flows.display import make_console
-from flows.quiet import settle_environment
-from flows.row_story import safe
+from flows.cli.display import make_console
+from flows.cli.row_story import safe
+from flows.operations.quiet import settle_environment
 from posttrain.errors import SpecError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def export_model(wanted: str, folder: Path, format: str, spec: Path | None) -> N
 
 
 def _measure(checked: Checked) -> Measure:
-    from flows.plan_walk import curated
+    from flows.cli.plan_walk import curated
     from posttrain.exporting import measuring
 
     rows, spec = curated(checked), checked.loaded.spec
@@ -54,7 +54,7 @@ def _measure(checked: Checked) -> Measure:
 def show(console: Console, done: Exported) -> None:
     """What was written, by what it was checked, and what the copy scores beside the version."""
     if done.before and done.after:
-        from flows.pair_table import WIDE, explain, pair_table
+        from flows.cli.pair_table import WIDE, explain, pair_table
         from posttrain.registry.comparison import side_by_side
 
         pairs = side_by_side(done.before, done.after)

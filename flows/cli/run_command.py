@@ -14,9 +14,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from flows.failure import record
-from flows.prefect_server import prefect_server
-from flows.quiet import flush_to_server, log_to, settle_environment
+from flows.cli.failure import record
+from flows.operations.prefect_server import prefect_server
+from flows.operations.quiet import flush_to_server, log_to, settle_environment
 from posttrain import preflight
 from posttrain.artifacts import Workspace
 from posttrain.errors import UserError
@@ -32,8 +32,8 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
 
     Raises: UserError before anything is written, or from the flow; Failed, with its log, for anything else.
     """
-    from flows.display import make_console
-    from flows.planning import dangers
+    from flows.cli.display import make_console
+    from flows.cli.planning import dangers
 
     settle_environment()
     began = time.monotonic()
@@ -54,7 +54,7 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
 
 
 def _run(path: Path, flow: FlowName, console: Console, log: Path) -> Outcome:
-    from flows.display import Display
+    from flows.cli.display import Display
 
     with prefect_server(log) as server, Display(console) as display:
         display.waiting("Prefect is starting…")
@@ -75,7 +75,7 @@ def _run(path: Path, flow: FlowName, console: Console, log: Path) -> Outcome:
 
 
 def _show(console: Console, outcome: Outcome, seconds: float, log: Path, show: Show | None) -> None:
-    from flows.display import show_outcome
+    from flows.cli.display import show_outcome
     from posttrain.wording import duration
 
     (show or show_outcome)(console, outcome)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.lost_runs import heartbeat_seconds, watch_runs
-from flows.prefect_server import answers, users_server
-from flows.quiet import settle_environment
-from flows.watch_deployment import deploy_watch
+from flows.operations.lost_runs import heartbeat_seconds, watch_runs
+from flows.operations.prefect_server import answers, users_server
+from flows.operations.quiet import settle_environment
+from flows.operations.watch_deployment import deploy_watch
 from posttrain import preflight
 from posttrain.errors import UserError, WorkspaceError
 from posttrain.models.machine import gpu_count

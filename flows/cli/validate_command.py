@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from flows.display import Display, make_console
-from flows.quiet import settle_environment
+from flows.cli.display import Display, make_console
+from flows.operations.quiet import settle_environment
 from posttrain import preflight
 from posttrain.data.validate import ValidateResult
 

@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from flows.decisions import decision_path
+from flows.cli.decisions import decision_path
 from posttrain.gates import Check, Verdict
 from posttrain.outcome import Outcome
 from posttrain.wording import duration, number

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.prefect_server import prefect_server
-from flows.quiet import flush_to_server, log_to, settle_environment
-from flows.run_command import run_log
+from flows.cli.run_command import run_log
+from flows.operations.prefect_server import prefect_server
+from flows.operations.quiet import flush_to_server, log_to, settle_environment
 from posttrain import preflight
 
 SHOWN = 20
@@ -23,7 +23,7 @@ SHOWN = 20
 
 def mine_spec(path: Path) -> None:
     """Mine for the spec at `path`, and print the clusters. Raises: UserError; Failed, with its log, for the rest."""
-    from flows.display import Display, make_console
+    from flows.cli.display import Display, make_console
     from posttrain.wording import duration
 
     settle_environment()

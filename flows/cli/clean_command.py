@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from flows.quiet import settle_environment
+from flows.operations.quiet import settle_environment
 from posttrain import spec as specs
 from posttrain.cleaning import Leftover, find_leftovers, remove, runs_in_progress
 from posttrain.errors import SpecError, WorkspaceError
@@ -31,7 +31,7 @@ def clean(path: Path, older_than: str, keep: int, yes: bool) -> None:
     Raises: SpecError for a wrong spec or age; WorkspaceError when a run is in progress, and when MLflow does not
     answer: what it needs is not known then.
     """
-    from flows.display import make_console
+    from flows.cli.display import make_console
 
     settle_environment()
     loaded, age = specs.load(path), seconds_of(older_than)

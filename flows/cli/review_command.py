@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.prefect_server import free_port
-from flows.rows_command import user
+from flows.cli.rows_command import user
+from flows.operations.prefect_server import free_port
 from posttrain import preflight
 from posttrain import spec as specs
 from posttrain.errors import DataError, UserError, WorkspaceError

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.prefect_server import free_port
+from flows.operations.prefect_server import free_port
 from posttrain.errors import WorkspaceError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000

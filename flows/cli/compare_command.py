@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from flows.display import make_console
-from flows.pair_table import WIDE, explain, pair_table
-from flows.quiet import settle_environment
-from flows.row_story import hint, safe
+from flows.cli.display import make_console
+from flows.cli.pair_table import WIDE, explain, pair_table
+from flows.cli.row_story import hint, safe
+from flows.operations.quiet import settle_environment
 from posttrain.data.rows import shorten
 from posttrain.errors import ModelError
 from posttrain.registry.runs import FoundRun, find_run

@@ -13,9 +13,9 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from flows import row_story
-from flows.display import make_console
-from flows.row_story import STYLES, hint, safe
+from flows.cli import row_story
+from flows.cli.display import make_console
+from flows.cli.row_story import STYLES, hint, safe
 from posttrain import preflight
 from posttrain import spec as specs
 from posttrain.data.account import outputs, review, row_verdict

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows.failure import record
-from flows.prefect_server import answers, users_server
-from flows.quiet import flush_to_server, log_to, settle_environment
+from flows.cli.failure import record
+from flows.operations.prefect_server import answers, users_server
+from flows.operations.quiet import flush_to_server, log_to, settle_environment
 from posttrain import spec as specs
 from posttrain.errors import UserError
 from posttrain.preflight import workspace_of

@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.decisions import ANSWERS, cost
-from flows.display import where_to_look
-from flows.run_command import run_pipeline
+from flows.cli.decisions import ANSWERS, cost
+from flows.cli.display import where_to_look
+from flows.cli.run_command import run_pipeline
 from posttrain.outcome import Outcome
 from posttrain.strategy import TRAINS, Alternative, Decision, meaning
 

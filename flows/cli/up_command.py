@@ -16,14 +16,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows import background
-from flows.background import Part
-from flows.deploy import Deployed, deploy
-from flows.failure import record
-from flows.lost_runs import note_lost_here
-from flows.prefect_server import answers, users_server
-from flows.quiet import settle_environment
-from flows.servers import (
+from flows.cli.failure import record
+from flows.operations import background
+from flows.operations.background import Part
+from flows.operations.deploy import Deployed, deploy
+from flows.operations.lost_runs import note_lost_here
+from flows.operations.prefect_server import answers, users_server
+from flows.operations.quiet import settle_environment
+from flows.operations.servers import (
     MLFLOW_PORT,
     PREFECT_PORT,
     START_SECONDS,

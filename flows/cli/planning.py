@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from flows.plan_walk import ALIGNMENT, CURVE, TRAINS_ALIGNED, LookOnly, NotDone, Walk, walk_through
+from flows.cli.plan_walk import ALIGNMENT, CURVE, TRAINS_ALIGNED, LookOnly, NotDone, Walk, walk_through
 from posttrain import strategy
 from posttrain.errors import ModelError
 from posttrain.evaluation.scores import Prompting

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.prefect_server import free_port
-from flows.quiet import settle_environment
-from flows.row_story import safe
+from flows.cli.row_story import safe
+from flows.operations.prefect_server import free_port
+from flows.operations.quiet import settle_environment
 from posttrain.errors import ModelError, WorkspaceError
 
 if TYPE_CHECKING:

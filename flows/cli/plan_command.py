@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from flows.display import make_console
-from flows.planning import Plan, PlannedStage, make_plan
+from flows.cli.display import make_console
+from flows.cli.planning import Plan, PlannedStage, make_plan
 from posttrain import preflight
 from posttrain.models.hardware import Devices, HardwarePlan
 from posttrain.models.recipe import Recipe

@@ -9,10 +9,10 @@ import sys
 import time
 from types import FrameType
 
-from flows.failure import record
-from flows.prefect_server import answers, users_server
-from flows.quiet import settle_environment
-from flows.servers import (
+from flows.cli.failure import record
+from flows.operations.prefect_server import answers, users_server
+from flows.operations.quiet import settle_environment
+from flows.operations.servers import (
     MLFLOW_PORT,
     PREFECT_PORT,
     START_SECONDS,

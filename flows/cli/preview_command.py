@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.text import Text
 
-from flows.display import make_console
-from flows.quiet import settle_environment
-from flows.row_story import safe
+from flows.cli.display import make_console
+from flows.cli.row_story import safe
+from flows.operations.quiet import settle_environment
 from posttrain import preflight
 from posttrain.errors import SpecError
 
@@ -27,7 +27,7 @@ def show_preview(path: Path, stage: str, number: int, key: str | None) -> None:
     """Print one row of the spec at `path` as its `stage` is taught it. Raises: UserError."""
     settle_environment()
     checked = preflight.check(path)
-    from flows.plan_walk import curated
+    from flows.cli.plan_walk import curated
     from posttrain import preview
     from posttrain.models.load import load_tokenizer
 

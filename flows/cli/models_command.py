@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from flows.display import make_console
-from flows.pair_table import WIDE, explain, pair_table
-from flows.quiet import settle_environment
-from flows.row_story import hint, safe, table
+from flows.cli.display import make_console
+from flows.cli.pair_table import WIDE, explain, pair_table
+from flows.cli.row_story import hint, safe, table
+from flows.operations.quiet import settle_environment
 from posttrain.errors import ModelError, SpecError
 from posttrain.registry import Promotion, find, load_line, promotion
 from posttrain.registry.comparison import side_by_side
