@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.run_command import run_log
-from flows.operations.prefect_server import prefect_server
-from flows.operations.quiet import flush_to_server, log_to, settle_environment
+from flows.cli.run_command import run_log, run_shown
+from flows.operations.quiet import settle_environment
 from posttrain import preflight
 
 SHOWN = 20
@@ -23,7 +22,7 @@ SHOWN = 20
 
 def mine_spec(path: Path) -> None:
     """Mine for the spec at `path`, and print the clusters. Raises: UserError; Failed, with its log, for the rest."""
-    from flows.cli.display import Display, make_console
+    from flows.cli.display import make_console
     from posttrain.wording import duration
 
     settle_environment()
@@ -32,21 +31,7 @@ def mine_spec(path: Path) -> None:
     console = make_console()
     console.print(f"[bold]{checked.loaded.spec.name}[/bold]  {path}", highlight=False)
     with run_log(checked.workspace) as log:
-        with prefect_server(log) as server, Display(console) as display:
-            display.waiting("Prefect is starting…")
-            from flows.feedback import mine
-            from posttrain.tracking import quiet_mlflow
-            from tasks.watch import listen
-
-            quiet_mlflow()
-            log_to(log)
-            if server:
-                server.wait()
-            listen(display)
-            try:
-                result = mine(str(path))
-            finally:
-                flush_to_server()
+        result = run_shown("flows.feedback:mine", path, console, log)
         _show(console, result.clusters)
         console.print(result.in_words, style="bold", highlight=False)
         if result.queued:

@@ -9,8 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -48,17 +49,21 @@ def run_pipeline(path: Path, flow: FlowName = "retrain", show: Show | None = Non
     for danger in dangers(checked) if flow == "retrain" else ():
         console.print(f"warning: {danger}", style="yellow", markup=False, highlight=False)
     with run_log(checked.workspace) as log:
-        outcome = _run(path, flow, console, log)
+        outcome: Outcome = run_shown(f"flows.retrain:{flow}", path, console, log)
     _show(console, outcome, time.monotonic() - began, log, show)
     return outcome
 
 
-def _run(path: Path, flow: FlowName, console: Console, log: Path) -> Outcome:
+def run_shown(flow: str, path: Path, console: Console, log: Path) -> Any:
+    """Run the flow called MODULE:NAME on the spec, its display on the console; returns the flow's result."""
     from flows.cli.display import Display
 
+    module, name = flow.split(":")
     with prefect_server(log) as server, Display(console) as display:
         display.waiting("Prefect is starting…")
-        from flows import retrain  # its seconds of imports pass while the server starts, as do MLflow's
+        started = getattr(
+            import_module(module), name
+        )  # seconds of imports pass while the server starts, as do MLflow's
         from posttrain.tracking import quiet_mlflow
         from tasks.watch import listen
 
@@ -68,8 +73,7 @@ def _run(path: Path, flow: FlowName, console: Console, log: Path) -> Outcome:
             server.wait()
         listen(display)
         try:
-            outcome: Outcome = getattr(retrain, flow)(str(path))
-            return outcome
+            return started(str(path))
         finally:
             flush_to_server()
 

@@ -11,10 +11,7 @@ import asyncio
 import importlib.util
 import json
 import math
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -24,13 +21,14 @@ from typing import Any, Literal
 
 import httpx
 
+from posttrain.attached import Attached
 from posttrain.errors import ModelError, StageCrashed, WorkspaceError
 from posttrain.registry.servable import Servable
 from posttrain.serving.asking import Asker, Wish
 from posttrain.serving.settings import ServeSettings
 
 Kind = Literal["vllm", "transformers"]
-STOP_SECONDS = 10.0
+VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 ANSWER_SECONDS = 600.0
 """An answer that takes longer is given up."""
 
@@ -75,12 +73,12 @@ class Backend:
         self._http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", timeout=httpx.Timeout(ANSWER_SECONDS, connect=10), trust_env=False
         )
-        self._process = _start(_command(kind, version.folder, port, settings.gpu_share), self.log)
+        self._process = Attached(_command(kind, version.folder, port, settings.gpu_share), self.log, VARIABLES)
 
     @property
     def ended(self) -> bool:
         """Whether the process is gone."""
-        return self._process.poll() is not None
+        return self._process.exit_code is not None
 
     async def ready(self, seconds: float) -> None:
         """Return when it answers. Raises: StageCrashed when it ends or stays silent."""
@@ -133,16 +131,7 @@ class Backend:
 
     def stop(self) -> None:
         """End the process and whatever it started."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._process.wait()
+        self._process.stop()
 
     async def _answers(self) -> bool:
         try:
@@ -202,19 +191,6 @@ def _command(kind: Kind, folder: str, port: int, gpu_share: float) -> list[str]:
     # float32, as evaluation loads a model; weights may be stored in 16 bits.
     program = str(Path(sys.executable).with_name("transformers"))
     return [program, "serve", folder, *where, "--dtype", "float32", "--log-level", "error"]
-
-
-def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "posttrain.serving.watcher", str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
 
 
 def _free_port() -> int:
