@@ -126,7 +126,8 @@ def test_what_people_answered_in_the_tool_is_read_as_the_tool_writes_it(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", ":1: cannot be read as JSON"),
+        ("", ":1: cannot be read as JSON"),
         ("{}", "found dict, expected a list"),
         ('[{"x": 1}]', "entry 1: not as argilla exports it"),
         ('[{"fields": {"frage": "p"}}]', "entry 1: found fields frage, expected prompt and output_1"),
@@ -145,3 +146,11 @@ def test_a_file_that_is_not_as_it_should_be_is_refused_whole(
     assert stores[1].items() == []
     with pytest.raises(DataError, match="found tool 'excel', expected argilla or label-studio"):
         import_from(stores[1], tmp_path / "in.json", "excel")
+
+
+def test_a_file_in_another_encoding_is_named_as_such(
+    stores: tuple[FeedbackStore, FeedbackStore], tmp_path: Path
+) -> None:
+    (tmp_path / "in.json").write_bytes("[]".encode("utf-16"))
+    with pytest.raises(DataError, match="in.json: found byte 0xff at 0, expected UTF-8; save the export as UTF-8"):
+        import_from(stores[1], tmp_path / "in.json", "argilla")

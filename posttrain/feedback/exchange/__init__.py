@@ -93,7 +93,14 @@ def _entries(path: Path) -> list[Any]:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError as error:
+        found = f"found byte 0x{error.object[error.start]:02x} at {error.start}"
+        raise DataError(f"{path}: {found}, expected UTF-8; save the export as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: cannot be read as JSON ({error.msg}); export it again") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({type(error).__name__}); export it again") from None
     if not isinstance(value, list):
         raise DataError(f"{path}: found {type(value).__name__}, expected a list; export all entries as one JSON file")
