@@ -152,5 +152,5 @@ def test_a_file_in_another_encoding_is_named_as_such(
     stores: tuple[FeedbackStore, FeedbackStore], tmp_path: Path
 ) -> None:
     (tmp_path / "in.json").write_bytes("[]".encode("utf-16"))
-    with pytest.raises(DataError, match="in.json: found byte 0xff at 0, expected UTF-8; save the export as UTF-8"):
+    with pytest.raises(DataError, match=r"in\.json: found byte 0xff at 0, expected UTF-8; save the export as UTF-8"):
         import_from(stores[1], tmp_path / "in.json", "argilla")
