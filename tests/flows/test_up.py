@@ -59,8 +59,8 @@ class Up:
             check=False,
         )
 
-    def up(self) -> str:
-        done = self.posttrain("up", "nightly.yaml")
+    def up(self, *specs: str) -> str:
+        done = self.posttrain("up", *(specs or ("nightly.yaml",)))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -176,6 +176,50 @@ def test_a_deployment_lives_through_kills(up: Up, stores: dict[str, str]) -> Non
     assert (done.returncode, done.stdout[:8]) == (0, "stopped:"), done.stderr
     assert background.marked(mark) == []
     assert up.posttrain("down").stdout == "nothing is up here\n"
+
+
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
+def test_runs_of_one_pipeline_queue_and_two_pipelines_share_a_device(up: Up) -> None:
+    """Three runs are due at once on one CPU: all end well, and never do two of their stages compute together."""
+    queued = SPEC.replace("overlap: skip", "overlap: queue")
+    (up.folder / "nightly.yaml").write_text(queued, encoding="utf-8")
+    (up.folder / "hourly.yaml").write_text(queued.replace("name: nightly", "name: hourly"), encoding="utf-8")
+    up.up("nightly.yaml", "hourly.yaml")
+    nightly, hourly = (
+        up.api("GET", f"/deployments/name/retrain/{name}").json()["id"] for name in ("nightly", "hourly")
+    )
+    runs = [_schedule(up, nightly), _schedule(up, nightly), _schedule(up, hourly)]
+    together: list[tuple[int, frozenset[str]]] = []  # stages that compute, flow runs that are begun
+    deadline = time.monotonic() + 400
+    while not FINAL.issuperset(states := [_state(up, run) for run in runs]):
+        assert time.monotonic() < deadline, states
+        begun = frozenset(run for run, state in zip(runs, states, strict=True) if state == "RUNNING")
+        together.append((len(_stages(up)), begun))
+        time.sleep(0.2)
+    assert states == ["COMPLETED"] * 3
+    assert max(stages for stages, _ in together) == 1
+    assert any(len(begun) == 2 for _, begun in together), "both pipelines had begun, and one waited for the device"
+    assert not any({*runs[:2]} <= begun for _, begun in together), "two runs of one pipeline never overlap"
+
+
+FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+def _state(up: Up, run: str) -> str:
+    return str(up.api("GET", f"/flow_runs/{run}").json()["state_type"])
+
+
+def _stages(up: Up) -> set[str]:
+    """The stages' processes that compute now, by their job."""
+    found = set()
+    for process in background.marked(up.state["mark"], "worker"):
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(word.startswith("posttrain.") for word in words):
+            found.add(words[-1])
+    return found
 
 
 def _is_as_the_spec_says(up: Up, deployment: dict[str, Any]) -> None:
