@@ -130,3 +130,5 @@ find("logout")?.addEventListener("click", async () => {
   const value = await post("/logout", {});
   if (value) location.replace(value.next);
 });
+
+document.body.dataset.ready = ""; // from here on keys are heard

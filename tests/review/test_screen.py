@@ -84,9 +84,9 @@ def test_everything_is_answered_by_keys(browser: Any, address: str, store: Feedb
     def press(*keys: str, until: str) -> None:
         for key in keys:
             page.keyboard.press(key)
-        page.wait_for_selector(until)
+        page.wait_for_selector(f"body[data-ready] {until}")  # the keys of a page are heard when its script has run
 
-    page.wait_for_selector(f"[data-item='{TWO.id}']")
+    page.wait_for_selector(f"body[data-ready] [data-item='{TWO.id}']")
     press("2", until=f"[data-item='{THREE.id}']")
     press("2", "3", "1", "Enter", until=f"[data-item='{RATED.id}']")
     page.fill("#note", "friendly 5")  # typing digits rates nothing
