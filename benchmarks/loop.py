@@ -11,6 +11,8 @@ On real data (SNIPS 2017-06), in a folder of its own, by the commands that a tea
 3. `posttrain mine` sends bad cases to review.
 4. A script reviews them: the correction is the row's published label, given as an annotator gives it.
 5. `posttrain run`, the same command: the corrected cases join the training rows, but for those held back.
+6. For comparison a run of another name learns as many more rows, taken from the same asked ones, but clean: is it the
+   bad cases that help, or just more rows?
 
 What it was worth is measured by the pipeline itself on the 700 official test rows, which nobody asked, reviewed or
 trained on: as they are (clean), with typos, and in slang. Both models answer the same rows; gains are paired, with 95 %
@@ -43,11 +45,12 @@ import httpx
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "loop"
+CONTROL = "control"
 SPEC = """\
-name: loop
+name: {name}
 task: {{kind: intent_slots, instruction: "To JSON."}}
 data:
-  train: [{{path: data/train.jsonl.gz, format: intent_slots}}]
+  train: [{{path: data/{train_file}.jsonl.gz, format: intent_slots}}]
   test: [{{path: data/test.jsonl.gz, format: intent_slots}}]
 curate: {{validation_rows: {validation}}}
 evaluate:
@@ -115,7 +118,9 @@ def prepare(folder: Path, size: Size) -> list[Mapping[str, str]]:
     _write(folder / "data/train.jsonl.gz", lines[: size.train])
     _write(folder / "data/asked.jsonl.gz", lines[size.train :])
     _write(folder / "data/test.jsonl.gz", _lines("test")[:: 700 // size.test][: size.test])
-    (folder / "loop.yaml").write_text(SPEC.format(**vars(size)), encoding="utf-8")
+    for name, rows_of in ((NAME, "train"), (CONTROL, CONTROL)):
+        text = SPEC.format(**vars(size), name=name, train_file=rows_of)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
     def rows(name: str) -> list[dict[str, str]]:
         return load([Source(path=f"data/{name}.jsonl.gz", format="intent_slots")], folder, "train").rows
@@ -124,6 +129,13 @@ def prepare(folder: Path, size: Size) -> list[Mapping[str, str]]:
     whole = [row for row in rows("asked") if "\ufffd" not in row["prompt"]]  # some lines are not UTF-8
     left = {key(row["prompt"]): row for row in whole if key(row["prompt"]) not in taken}
     return list(left.values())[: size.asked]
+
+
+def prepare_control(folder: Path, size: Size, more: int) -> None:
+    """The first run's rows and so many more, of those that the client could have asked for, as they are."""
+    lines = _lines("train")
+    random.Random(0).shuffle(lines)
+    _write(folder / f"data/{CONTROL}.jsonl.gz", lines[: size.train + more])
 
 
 def _lines(split: str) -> list[bytes]:
@@ -327,15 +339,18 @@ def main() -> None:
 def go_round(folder: Path, size: Size) -> dict[str, Any]:
     """Train, serve, mine, review, train again; the figures of all of it."""
     rows = prepare(folder, size)
-    seconds = {"first_run": posttrain(folder, "run", "loop.yaml")}
+    seconds = {"first_run": posttrain(folder, "run", f"{NAME}.yaml")}
     began = time.monotonic()
     served = ask(folder, rows)
     seconds["serving"] = time.monotonic() - began
-    seconds["mining"] = posttrain(folder, "mine", "loop.yaml")
+    seconds["mining"] = posttrain(folder, "mine", f"{NAME}.yaml")
     reviewed = review(folder, rows)
-    seconds["mining_again"] = posttrain(folder, "mine", "loop.yaml")
-    seconds["second_run"] = posttrain(folder, "run", "loop.yaml")
+    seconds["mining_again"] = posttrain(folder, "mine", f"{NAME}.yaml")
+    seconds["second_run"] = posttrain(folder, "run", f"{NAME}.yaml")
     first, second = outcomes(folder)[-2:]
+    prepare_control(folder, size, reviewed["learnt_from"])
+    seconds["control_run"] = posttrain(folder, "run", f"{CONTROL}.yaml")
+    control = outcomes(folder)[-1]
     return {
         "trained_on": size.train,
         **served,
@@ -345,6 +360,8 @@ def go_round(folder: Path, size: Size) -> dict[str, Any]:
         "headline": second.headline,
         "bad_cases": second.bad_cases,
         "worth": worth(first, second),
+        "worth_of_as_many_clean_rows": worth(first, control),
+        "against_as_many_clean_rows": worth(control, second),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
 
