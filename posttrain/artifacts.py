@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from posttrain.errors import UserError, WorkspaceError
+from posttrain.file_lock import held
 
 MANIFEST = "manifest.json"
 
@@ -195,22 +196,37 @@ def run_stage(workspace: Workspace, stage: Stage[Result], work: Callable[[Path, 
 
     `partial` is kept when the work is interrupted or crashes, so that a training stage resumes; it is removed
     after a `UserError`, which no resumption can cure. `final` is where the folder will lie: references that
-    the result holds must point there.
+    the result holds must point there. Of several runs that come to the same stage, one does it, and the others wait.
     """
-    if done := find(workspace, stage):
-        workspace.note_use(done.folder)
+    if done := _found(workspace, stage):
         return done
-    partial, final = workspace.partial(stage), workspace.folder(stage)
-    began = time.monotonic()
+    partial = workspace.partial(stage)
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        result = work(partial, final)
+        with held(partial.with_name(f"{partial.name}.lock")):
+            return _found(workspace, stage) or _do(workspace, stage, work)
     except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
         _remove_if_empty(partial.parent, workspace.root)
         raise
     except PermissionError as error:
         raise WorkspaceError(f"{workspace.root}: cannot write {error.filename} ({error.strerror})") from error
+
+
+def _found(workspace: Workspace, stage: Stage[Result]) -> Done[Result] | None:
+    done = find(workspace, stage)
+    if done:
+        workspace.note_use(done.folder)
+    return done
+
+
+def _do(workspace: Workspace, stage: Stage[Result], work: Callable[[Path, Path], Result]) -> Done[Result]:
+    partial, final = workspace.partial(stage), workspace.folder(stage)
+    began = time.monotonic()
+    partial.mkdir(exist_ok=True)
+    try:
+        result = work(partial, final)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     seconds = time.monotonic() - began
     publish(partial, final, stage, result, seconds)
     return Done(stage.name, result, final, stage.fingerprint, False, seconds)

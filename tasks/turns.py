@@ -6,7 +6,6 @@ nobody. Only the work waits: a stage that is found done takes no device.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from posttrain.errors import TransientError, WorkspaceError
+from posttrain.file_lock import held
 from posttrain.models.machine import gpu_count
 
 DEVICES_VARIABLE = "POSTTRAIN_DEVICES_OF"
@@ -62,11 +62,9 @@ def pipeline_turn(lock: Path) -> Iterator[None]:
 
     Raises: WorkspaceError when the lock's file cannot be made.
     """
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("ab")
-    except OSError as error:
-        raise WorkspaceError(f"{lock}: cannot be made ({error.strerror}); make its folder writable") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(lock))
+        except OSError as error:
+            raise WorkspaceError(f"{lock}: cannot be made ({error.strerror}); make its folder writable") from error
         yield

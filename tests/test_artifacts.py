@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +51,33 @@ def test_a_stage_whose_output_is_gone_or_cut_off_runs_again(tmp_path: Path, spoi
     assert not again.reused
     assert Path(again.result.uri).read_text() == "one\ntwo\nthree\n"
     assert run_stage(workspace, stage(), count).reused
+
+
+TWO = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_artifacts import Count, Workspace, run_stage, stage
+
+def slowly(partial, final):
+    mine = partial / "rows.txt"
+    mine.write_text("one")
+    time.sleep(1.5)
+    assert mine.read_text() == "one"
+    mine.write_text("one two three")
+    return Count(rows=3, uri=str(final / "rows.txt"))
+
+print(run_stage(Workspace(Path(sys.argv[1])), stage(), slowly).reused)
+"""
+
+
+def test_two_runs_that_come_to_the_same_stage_do_it_once(tmp_path: Path) -> None:
+    """Two pipelines over the same rows, in one workspace, started by one schedule."""
+    command = [sys.executable, "-c", TWO, str(tmp_path), str(Path(__file__).parent)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(run.communicate(timeout=60)[0].strip() for run in runs)
+    assert said == ["False", "True"]
+    assert list((tmp_path / "partial").iterdir()) == [], "no lock is left"
 
 
 def test_other_inputs_are_another_stage(tmp_path: Path) -> None:

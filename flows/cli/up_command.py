@@ -37,6 +37,7 @@ from flows.operations.servers import (
 from posttrain import preflight
 from posttrain.artifacts import Frozen, write_atomic
 from posttrain.errors import PosttrainError, UserError, WorkspaceError
+from posttrain.file_lock import held
 
 STATE = Path(".posttrain/up.json")
 LOCK = Path(".posttrain/up.lock")
@@ -79,7 +80,7 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
     settle_environment()
     checked = [preflight.check(path).loaded for path in specs]
     logs = make_logs("up")
-    with background.one_at_a_time(LOCK):
+    with held(LOCK):
         try:
             up = _load() or Up(mark=uuid.uuid4().hex)
             up.save()
@@ -105,7 +106,7 @@ def stop_all() -> None:
     if not STATE.exists():
         print("nothing is up here")
         return
-    with background.one_at_a_time(LOCK):
+    with held(LOCK):
         up = _load()
         ended = 0
         for name in (WORKER, "MLflow", "Prefect") if up else ():

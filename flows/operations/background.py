@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -107,13 +106,3 @@ def _environments() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
                 yield process, process.environ()
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):  # gone, or another user's
             continue
-
-
-@contextmanager
-def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Two commands that start and stop things here wait for each other."""
-    import fcntl
-
-    with lock.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

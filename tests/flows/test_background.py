@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 import uuid
@@ -58,26 +57,6 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(tmp_pat
     assert not part.model_copy(update={"began": part.began - 5}).alive
     background.end(mark)
     assert not part.alive
-
-
-def test_two_commands_wait_for_each_other(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    program = f"""
-import time
-from pathlib import Path
-from flows.operations.background import one_at_a_time
-with one_at_a_time(Path({str(lock)!r})):
-    print("held", flush=True)
-    time.sleep(1)
-    Path({str(tmp_path / "done")!r}).touch()
-"""
-    first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "held\n"
-    with background.one_at_a_time(lock):
-        assert (tmp_path / "done").exists()
-    first.stdout.close()
-    assert first.wait(30) == 0
 
 
 def test_a_broken_state_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
