@@ -2,12 +2,13 @@
 
     python benchmarks/soak.py [--quick] [--runs N] [--seed S] [--minutes M]
 
-`posttrain up` starts everything; each run is scheduled as Prefect's scheduler does it, every third finds new data. In
-about two of three runs a fault strikes at a random moment: the worker and its runs are killed (`worker`: `up` finds
-them; `heartbeat`: Prefect must find them itself), the training process is killed (`training`), the Prefect server is
-killed and started again (`server`), the MLflow server is away for half a minute (`mlflow`), or the workspace's disk is
-full (`disk`, where a small tmpfs can be mounted). After each run the champion is loaded and asked. `--quick` does two
-runs and kills the worker once; `--minutes` stops early. The last line printed is one JSON object.
+`posttrain up` starts everything; each run is scheduled as Prefect's scheduler does it. In three of four runs a fault
+strikes: the worker and its runs are killed (`worker`: `up` finds them; `heartbeat`: Prefect must find them itself), the
+process that computes is killed (`training`), the Prefect server is killed and started again (`server`), the MLflow
+server is away for a minute (`mlflow`), or the workspace's disk is full (`disk`, where a small tmpfs can be mounted).
+Such a run always finds new data, so it has work from end to end, and its fault comes at a random moment of the time
+that such a run takes. After each run the champion is loaded and asked. `--quick` does two runs and kills the worker
+once; `--minutes` stops early. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from flows.operations import background
 PROJECT = Path(__file__).resolve().parent.parent
 VOICE = PROJECT / "data/voice_assistant"
 FAULTS = ("worker", "heartbeat", "training", "server", "mlflow", "disk")
-ROWS = (6, 10, 16, 24, 40, 60, 90, 130)
-"""Rows of each of seven intents, as data grows."""
+NO_FAULT, NOTHING_NEW = "none", "nothing new"
+ENDS = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+FIRST_ROWS, MORE_ROWS = 6, 4
+"""Rows of each of seven intents: at first, and how many more whenever there is new data."""
 PATIENCE_SECONDS = 900.0
 SETTLE_SECONDS = 12.0
 """A crashed run is scheduled again within this time, or never."""
@@ -84,6 +87,9 @@ class Soak:
     folder: Path
     random: random.Random
     disk: bool = False
+    rows: int = 0
+    usual: float = 20.0
+    """Seconds of the last run with new data and without a fault."""
     results: list[Result] = field(default_factory=list)
     champions: list[str] = field(default_factory=list)
 
@@ -152,26 +158,32 @@ class Soak:
     def ended(self, run: str) -> dict[str, Any]:
         """The run at its end: crashed ones are given the time to be scheduled again."""
         while True:
-            found = self.await_state(run, "COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+            found = self.await_state(run, *ENDS)
             if found["state_type"] != "CRASHED":
                 return found
             time.sleep(SETTLE_SECONDS)
             if self.state(run)["state_type"] == "CRASHED":
                 return found
 
-    def one(self, number: int, fault: str, usual: float) -> Result:
-        rows = ROWS[min(number // 3, len(ROWS) - 1)]
-        if number % 3 == 0:
-            write_rows(VOICE / "train.jsonl.gz", self.folder / "train.jsonl.gz", rows)
-        result = Result(number + 1, rows, fault)
+    def new_data(self) -> None:
+        self.rows += MORE_ROWS if self.rows else FIRST_ROWS
+        write_rows(VOICE / "train.jsonl.gz", self.folder / "train.jsonl.gz", self.rows)
+
+    def one(self, number: int, fault: str) -> Result:
+        if is_new := fault != NOTHING_NEW:
+            self.new_data()
+        result = Result(number + 1, self.rows, fault)
         began = time.monotonic()
         run = self.schedule()
-        if fault != "none":
-            self.await_state(run, "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-            time.sleep(self.random.uniform(0.1, 0.8) * usual)
-            result.happened = f"{fault} at {self.stage()}"
+        if fault in FAULTS:
+            self.await_state(run, "RUNNING", *ENDS)
+            moment = self.random.uniform(0.05, 0.95)
+            time.sleep(moment * self.usual)
+            result.happened = f"{self.stage()} ({moment:.0%})"
             getattr(self, f"_{fault}")(run)
         found = self.ended(run)
+        if is_new and fault not in FAULTS:
+            self.usual = time.monotonic() - began
         result.state, result.tries = str(found["state_name"]), int(found["run_count"])
         result.message = str((found["state"] or {}).get("message") or "")[:200]
         result.seconds = round(time.monotonic() - began, 1)
@@ -223,7 +235,7 @@ class Soak:
 
     def _mlflow(self, run: str) -> None:
         self._kill("MLflow")
-        time.sleep(self.random.uniform(15, 40))
+        time.sleep(60)
         self.posttrain("up", "soak.yaml")
 
     def _disk(self, run: str) -> None:
@@ -263,19 +275,19 @@ class Soak:
                 result.answers, result.message = False, f"champion: {error}"[:200]
 
     def summary(self, left: int, seconds: float) -> dict[str, Any]:
-        final = ("Completed", "Failed", "Cancelled", "Crashed")
+        final = ("Completed", "Failed", "Cancelled")
         return {
             "runs": len(self.results),
             "completed": sum(each.state == "Completed" for each in self.results),
             "failed": sum(each.state == "Failed" for each in self.results),
-            "lost": sum(each.state not in final[:3] for each in self.results),
+            "lost": sum(each.state not in final for each in self.results),
             "resumed": sum(each.tries > 1 for each in self.results),
             "versions": max((each.versions for each in self.results), default=0),
             "champions": self.champions,
             "double_promotions": len(self.champions) - len(set(self.champions)),
             "unloadable_champions": sum(each.answers is False for each in self.results),
             "orphans": left,
-            "faults": {name: sum(each.fault == name for each in self.results) for name in ("none", *FAULTS)},
+            "faults": dict(Counter(each.fault for each in self.results)),
             "disk_faults_possible": self.disk,
             "seconds": round(seconds),
         }
@@ -293,6 +305,17 @@ def write_rows(source: Path, target: Path, each: int) -> None:
         out.writelines(line for lines in kept.values() for line in lines)
 
 
+def planned(runs: int, it: Soak) -> list[str]:
+    """What happens to each run: the first is left in peace; of eight others two are, and six have each its fault."""
+    possible = [name for name in FAULTS if it.disk or name != "disk"]
+    found: list[str] = []
+    while len(found) < runs - 1:
+        some = [*possible, NO_FAULT, NOTHING_NEW]
+        it.random.shuffle(some)
+        found += some
+    return [NO_FAULT, *found[: runs - 1]]
+
+
 def mount(folder: Path) -> bool:
     """A small disk of its own for the workspace; False where that is not allowed."""
     folder.mkdir()
@@ -306,21 +329,15 @@ def soak(folder: Path, runs: int, seed: int, minutes: float, quick: bool) -> dic
     it = Soak(folder, random.Random(seed))
     it.disk = mount(folder / ".posttrain")
     (folder / "soak.yaml").write_text(SPEC, encoding="utf-8")
-    write_rows(VOICE / "train.jsonl.gz", folder / "train.jsonl.gz", ROWS[0])
     write_rows(VOICE / "test.jsonl.gz", folder / "test.jsonl.gz", 6)
-    possible = [name for name in FAULTS if it.disk or name != "disk"]
+    it.new_data()
     mark = ""
     try:
         print(it.posttrain("up", "soak.yaml"), flush=True)
-        mark, usual = it.up["mark"], 20.0
-        for number in range(runs):
-            fault = it.random.choice(possible) if it.random.random() < 2 / 3 and number else "none"
-            if quick:
-                fault = "worker" if number == 0 else "none"
-            it.results.append(it.one(number, fault, usual))
+        mark = it.up["mark"]
+        for number, fault in enumerate([NO_FAULT, "worker"] if quick else planned(runs, it)):
+            it.results.append(it.one(number, fault))
             print(json.dumps(asdict(it.results[-1])), flush=True)
-            if fault == "none" and number % 3 == 0:
-                usual = it.results[-1].seconds
             if (time.monotonic() - began) / 60 > minutes:
                 break
     finally:

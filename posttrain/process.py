@@ -42,11 +42,13 @@ REPORTED = (
 
 # --- the parent's side -------------------------------------------------------------------------------------
 
-_turn: Callable[[], AbstractContextManager[object]] = nullcontext
+Turn = Callable[[], AbstractContextManager[Mapping[str, str] | None]]
+
+_turn: Turn = nullcontext
 
 
-def take_turns(turn: Callable[[], AbstractContextManager[object]]) -> None:
-    """From now on, hold `turn()` while a stage's process runs; whoever shares the device decides how."""
+def take_turns(turn: Turn) -> None:
+    """From now on, hold `turn()` while a stage's process runs, in the environment that it gives."""
     global _turn
     _turn = turn
 
@@ -73,14 +75,14 @@ def launch(
     write_atomic(folder / "job.json", job.model_dump_json(indent=2) + "\n")
     launcher = ["posttrain.launcher", "--config_file", str(together), "-m"] if together else []
     command = [sys.executable, "-m", *launcher, module, str(folder / "job.json")]
-    with _turn(), (folder / "log.txt").open("ab") as log:
+    with _turn() as taken, (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **(env or {}), **(taken or {})},
         )
         try:
             end = _follow(child, events, progress)

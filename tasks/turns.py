@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
+from prefect.exceptions import ObjectNotFound
 
 from posttrain.errors import TransientError, WorkspaceError
 from posttrain.file_lock import held
@@ -21,6 +23,8 @@ DEVICES_VARIABLE = "POSTTRAIN_DEVICES_OF"
 """Set for the runs of a deployment: the work pool whose devices they share."""
 LEASE_SECONDS = 60.0
 """So long the device of a killed run stays taken; a living one renews its lease."""
+CHOOSE_SECONDS = 10.0
+"""So long a run waits for the devices that were free, before it looks for others."""
 
 
 def device_limit(pool: str, device: int | str) -> str:
@@ -29,22 +33,45 @@ def device_limit(pool: str, device: int | str) -> str:
 
 
 @contextmanager
-def device_turn(processes: int | None) -> Iterator[None]:
-    """Hold the devices of this machine that so many processes take, or all of them; wait while others do.
+def device_turn(processes: int | None) -> Iterator[dict[str, str]]:
+    """Hold as many of this machine's devices as there are processes, or all of them; wait while too few are free.
+
+    Gives the environment that shows a process those devices only; empty where it holds all of them.
 
     Raises: TransientError when the server that counts them does not answer.
     """
     pool = os.environ.get(DEVICES_VARIABLE)
     with ExitStack() as held:
-        if pool:
-            from prefect.concurrency.sync import concurrency  # late: `deploy` sets the server's address first
+        try:
+            chosen = _taken(held, pool, processes) if pool else _devices()
+        except httpx.HTTPError as error:
+            raise TransientError(f"the Prefect server does not say whether a device is free ({error})") from error
+        yield {} if len(chosen) == len(_devices()) else {"CUDA_VISIBLE_DEVICES": ",".join(chosen)}
 
-            limits = [device_limit(pool, device) for device in _devices()[:processes]]
-            try:
-                held.enter_context(concurrency(limits, lease_duration=LEASE_SECONDS))
-            except httpx.HTTPError as error:
-                raise TransientError(f"the Prefect server does not say whether a device is free ({error})") from error
-        yield
+
+def _taken(held: ExitStack, pool: str, processes: int | None) -> list[str]:
+    """The devices that `held` now holds: free ones, chosen again while others were quicker."""
+    from prefect.concurrency.sync import concurrency  # late: `deploy` sets the server's address first
+
+    while True:
+        chosen = sorted(_devices(), key=partial(_in_use, pool))[:processes]
+        try:
+            limits = [device_limit(pool, device) for device in chosen]
+            held.enter_context(concurrency(limits, timeout_seconds=CHOOSE_SECONDS, lease_duration=LEASE_SECONDS))
+        except TimeoutError:
+            continue
+        return sorted(chosen, key=_devices().index)
+
+
+def _in_use(pool: str, device: str) -> int:
+    """Slots of a device that are taken; none when the device is not counted."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_global_concurrency_limit_by_name(device_limit(pool, device)).active_slots
+        except ObjectNotFound:
+            return 0
 
 
 def _devices() -> list[str]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.testing.utilities import prefect_test_harness
 
 from posttrain.spec.sections.schedule import ScheduleSpec
+from tasks import turns
 from tasks.start import LostTooOften, _refuse_endless_resuming
-from tasks.turns import DEVICES_VARIABLE, _devices, device_turn, pipeline_turn
+from tasks.turns import DEVICES_VARIABLE, _devices, device_limit, device_turn, pipeline_turn
 
 HOLDER = """
 import sys, time
@@ -40,6 +45,33 @@ def test_a_run_by_hand_waits_for_no_device(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv(DEVICES_VARIABLE, raising=False)
     with device_turn(None):
         pass
+
+
+def test_runs_of_one_device_share_a_machine_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICES_VARIABLE, "pool")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setattr(turns, "CHOOSE_SECONDS", 1.0)
+    with prefect_test_harness(server_startup_timeout=180), get_client(sync_client=True) as talker:
+        for device in ("2", "5"):
+            talker.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(name=device_limit("pool", device), limit=1)
+            )
+        third: list[str] = []
+
+        def wait_for_one() -> None:
+            with device_turn(1) as seen:
+                third.append(seen["CUDA_VISIBLE_DEVICES"])
+
+        waiting = threading.Thread(target=wait_for_one)
+        with device_turn(1) as first:
+            with device_turn(1) as second:
+                waiting.start()
+                time.sleep(2)
+                assert not third
+            waiting.join(30)
+        assert (first, second, third) == ({"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}, ["5"])
+        with device_turn(None) as both:
+            assert both == {}
 
 
 def test_the_devices_are_those_that_cuda_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
