@@ -92,6 +92,7 @@ class Soak:
     """Seconds of the last run with new data and without a fault."""
     results: list[Result] = field(default_factory=list)
     champions: list[str] = field(default_factory=list)
+    registered_twice: int = 0
 
     def posttrain(self, *words: str) -> str:
         """Run the command; its output. Raises: RuntimeError when it fails."""
@@ -263,7 +264,9 @@ class Soak:
             model = client.get_registered_model("soak")
         except mlflow.MlflowException:
             return
-        result.versions = len(client.search_model_versions("name='soak'"))
+        versions = client.search_model_versions("name='soak'")
+        result.versions = len(versions)
+        self.registered_twice = len(versions) - len({each.tags["posttrain.identity"] for each in versions})
         result.champion = str(model.aliases.get("champion", ""))
         if result.champion:
             if self.champions[-1:] != [result.champion]:
@@ -284,6 +287,7 @@ class Soak:
             "resumed": sum(each.tries > 1 for each in self.results),
             "versions": max((each.versions for each in self.results), default=0),
             "champions": self.champions,
+            "registered_twice": self.registered_twice,
             "double_promotions": len(self.champions) - len(set(self.champions)),
             "unloadable_champions": sum(each.answers is False for each in self.results),
             "orphans": left,
