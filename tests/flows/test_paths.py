@@ -15,13 +15,21 @@ PATHS = PROJECT / "pipelines/paths"
 SMALLER: dict[str, dict[str, Any]] = {
     "prompt_is_enough": {"curate": {"validation_rows": 40}, "evaluate": {"baseline_rows": 40}},
     "few_shot": {"evaluate": {"baseline_rows": 60}},
-    "collect_more_data": {},
+    "collect_more_data": {
+        "curate": {"validation_rows": 40},
+        "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "max_new_tokens": 6, "resamples": 500},
+        "sft": {"num_train_epochs": 2},
+    },
     "sft_passes": {
+        "curate": {"validation_rows": 100},
         "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "perplexity_rows": 20, "resamples": 500},
+        "strategy": {"targets": {"accuracy": 0.8}},
+        "sft": {"num_train_epochs": 1},
         "gates": {"release": [{"metric": "accuracy", "at_least": 0.85}]},
     },
     "sft_then_dpo": {
         "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "resamples": 500},
+        "sft": {"num_train_epochs": 1},
         "align": {"prompts": 60},
         "gates": {"release": [{"metric": "slot_f1", "at_least": 0.5}]},
     },
