@@ -303,7 +303,7 @@ def _worded(check: Check, gain: Gain, outcome: Outcome, words: str, margin: floa
     reason = f"{_on(check)}{check.metric} {check.value:.3f} {words} {other} ({size})"
     if outcome == "too_few_rows":
         many = f"some {needed:,}" if needed is not None and needed <= MOST_ROWS else f"over {MOST_ROWS:,}"
-        reason += f": too few rows to tell, for they show gains from {gain.detectable:.3f} up; {many} would tell"
+        reason += f", which show gains from {gain.detectable:.3f} up; {many} would tell"
     return check.model_copy(update={"outcome": outcome, "rows_needed": needed, "reason": reason})
 
 

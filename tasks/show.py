@@ -213,23 +213,22 @@ def scores(measured: Sequence[Scores]) -> str:
 
 
 def verdict(judged: Verdict) -> str:
-    """The gate's word, and the numbers behind it."""
-    return f"**{judged.outcome.replace('_', ' ')}**: {judged.summary}\n\n" + table(
-        ("metric", "value", "requirement", "reference", "gain", "95 % interval", "shows from", "p", "outcome"),
+    """The gate's word and why, and the numbers behind it: the outcome first, for wide tables are cut off there."""
+    word, colon, reasons = judged.summary.partition(": ")
+    return f"**{word}**{colon}{reasons}\n\n" + table(
+        ("metric", "outcome", "value", "gain [95 %]", "p", "shows from", "requirement"),
         [_check(check) for check in judged.checks],
     )
 
 
 def _check(check: Check) -> list[object]:
-    has_gain = check.gain_low is not None and check.gain_high is not None
-    interval = f"[{check.gain_low:+.4f}, {check.gain_high:+.4f}]" if has_gain else ""
-    gain = "" if check.gain is None else f"{check.gain:+.4f}"
-    p_value = "" if check.p_value is None else f"{check.p_value:.4f}"
+    has_gain = check.gain is not None and check.gain_low is not None and check.gain_high is not None
+    gain = f"{check.gain:+.3f} [{check.gain_low:+.3f}, {check.gain_high:+.3f}]" if has_gain else ""
+    p_value = "" if check.p_value is None else f"{check.p_value:.3g}"
     name = f"{check.slice}: {check.metric}" if check.slice else check.metric
-    smallest = "" if check.detectable is None else f"{check.detectable:.4f}"
-    outcome = check.outcome.replace("_", " ") + ("" if check.passed else f": {check.reason}")
-    value = f"{check.value:.4f}"
-    return [name, value, check.requirement, check.reference, gain, interval, smallest, p_value, outcome]
+    smallest = "" if check.detectable is None else f"{check.detectable:.3f}"
+    outcome = check.outcome.replace("_", " ")
+    return [name, outcome, f"{check.value:.3f}", gain, p_value, smallest, check.requirement]
 
 
 def decision(made: Decision) -> str:

@@ -125,7 +125,7 @@ def test_rows_that_cannot_tell_are_never_said_to_be_enough(scored) -> None:  # t
     gate = Gate(metric="exact_match", above="champion", significant=True)
     (check,) = judge("release", [gate], candidate, {"champion": champion}).checks
     assert (check.outcome, check.detectable, check.rows_needed) == ("too_few_rows", 6 / 5, 8)
-    assert "they show gains from 1.200 up; some 8 would tell" in check.reason
+    assert "rows), which show gains from 1.200 up; some 8 would tell" in check.reason
 
 
 def test_several_claims_share_one_chance_of_error(scored) -> None:  # type: ignore[no-untyped-def]
