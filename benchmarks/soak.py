@@ -44,7 +44,8 @@ FIRST_ROWS, MORE_ROWS = 6, 4
 PATIENCE_SECONDS = 900.0
 SETTLE_SECONDS = 12.0
 """A crashed run is scheduled again within this time, or never."""
-DISK_MEGABYTES = 300
+DISK_MEGABYTES = 3000
+"""Enough for what 24 runs leave."""
 SPEC = """\
 name: soak
 task: {kind: intent_slots, instruction: "Turn the command into JSON: intent and slots."}
