@@ -15,8 +15,9 @@ On real data (SNIPS 2017-06), in a folder of its own, by the commands that a tea
    bad cases that help, or just more rows?
 
 What it was worth is measured by the pipeline itself on test rows, which nobody asked, reviewed or trained on: the 700
-official ones and as many more, kept out of the training rows, as it takes to tell a loss of 0.02 (700 do not); as they are (clean), with typos, and in slang. Both models answer the same rows; gains are paired, with 95 %
-bootstrap intervals and McNemar's test. The held-back corrected cases are the fourth figure.
+official ones and as many more, kept out of the training rows, as it takes to tell a loss of 0.02. They are asked as
+they are (clean), with typos, and in slang. Both models answer the same rows; gains are paired, with 95 % bootstrap
+intervals and McNemar's test. The held-back corrected cases are the fourth figure.
 
 The last line printed is one JSON object.
 """
