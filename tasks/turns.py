@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from posttrain.errors import TransientError, WorkspaceError
@@ -51,8 +53,6 @@ def device_turn(processes: int | None) -> Iterator[dict[str, str]]:
 
 def _taken(held: ExitStack, pool: str, processes: int | None) -> list[str]:
     """The devices that `held` now holds: free ones, chosen again while others were quicker."""
-    from prefect.concurrency.sync import concurrency  # late: `deploy` sets the server's address first
-
     while True:
         chosen = sorted(_devices(), key=partial(_in_use, pool))[:processes]
         try:
@@ -65,8 +65,6 @@ def _taken(held: ExitStack, pool: str, processes: int | None) -> list[str]:
 
 def _in_use(pool: str, device: str) -> int:
     """Slots of a device that are taken; none when the device is not counted."""
-    from prefect.client.orchestration import get_client
-
     with get_client(sync_client=True) as client:
         try:
             return client.read_global_concurrency_limit_by_name(device_limit(pool, device)).active_slots

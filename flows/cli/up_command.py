@@ -21,7 +21,7 @@ from flows.operations import background
 from flows.operations.background import Part
 from flows.operations.deploy import Deployed, deploy
 from flows.operations.lost_runs import note_lost_here
-from flows.operations.prefect_server import answers, users_server
+from flows.operations.prefect_server import answers, talking_to, users_server
 from flows.operations.quiet import settle_environment
 from flows.operations.servers import (
     MLFLOW_PORT,
@@ -90,10 +90,11 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
             api = f"{prefect_url.removesuffix('/').removesuffix('/api')}/api"
             _await(up, f"{api}/health", "Prefect")
             _await(up, f"{mlflow_url}/health", "MLflow")
-            deployed = [deploy(loaded, api, pool) for loaded in checked]
-            up = _worker(up, pool, api, mlflow_url, logs)
-            for _ in range(asyncio.run(note_lost_here(pool, _here()))):
-                print("a run whose process is gone goes on from where it stopped")
+            with talking_to(api):
+                deployed = [deploy(loaded, api, pool) for loaded in checked]
+                up = _worker(up, pool, api, mlflow_url, logs)
+                for _ in range(asyncio.run(note_lost_here(pool, _here()))):
+                    print("a run whose process is gone goes on from where it stopped")
         except UserError:
             raise
         except PosttrainError as error:

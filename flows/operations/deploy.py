@@ -6,13 +6,12 @@ Where the flow runs is the work pool's business (process, Docker, Kubernetes); w
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows.operations.lost_runs import heartbeat_seconds, watch_runs
-from flows.operations.prefect_server import answers, users_server
+from flows.operations.prefect_server import answers, talking_to, users_server
 from flows.operations.quiet import settle_environment
 from flows.operations.watch_deployment import deploy_watch
 from posttrain import preflight
@@ -70,9 +69,8 @@ def deploy(
     """
     if loaded.path.suffix not in SUFFIXES:
         raise UserError(f"{loaded.path}: found {loaded.path.suffix!r}, expected .yaml; rename the spec to deploy it")
-    os.environ["PREFECT_API_URL"] = server
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    name = asyncio.run(_deploy(loaded, pool, pool_type, devices or gpu_count() or 1))
+    with talking_to(server):
+        name = asyncio.run(_deploy(loaded, pool, pool_type, devices or gpu_count() or 1))
     schedule = loaded.spec.schedule
     return Deployed(name, f"runs at {schedule.cron} ({schedule.timezone})" if schedule.cron else "runs on demand")
 

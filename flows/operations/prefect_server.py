@@ -105,6 +105,17 @@ def prefect_server(log: Path) -> Iterator[PrivateServer | None]:
             os.environ["PREFECT_API_URL"] = before
 
 
+@contextmanager
+def talking_to(api_url: str) -> Iterator[None]:
+    """Prefect's clients talk to that server in here, whether Prefect has read its settings before or not."""
+    os.environ["PREFECT_API_URL"] = api_url
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # after the variables, which it reads once
+
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        yield
+
+
 def users_server() -> str | None:
     """The address of the user's own Prefect server: `PREFECT_API_URL`, or that of the active Prefect profile."""
     if url := os.environ.get("PREFECT_API_URL"):

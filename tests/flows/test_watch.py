@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
+from flows.operations.deploy import deploy
 from flows.operations.quiet import TALKERS
+from posttrain import preflight
 
 SPEC = """\
 name: tickets
@@ -80,6 +82,15 @@ def test_what_is_not_deployed_is_refused_in_one_line(project: Path) -> None:
         "error: retrain/tickets: is not deployed at this Prefect server; run `posttrain deploy spec.yaml`\n"
     )
     assert not (project / ".posttrain/watch").exists()
+
+
+def test_a_deployment_goes_to_the_named_server_whichever_prefect_knew_before(project: Path, server: str) -> None:
+    """Another one notices none of its automations: a lost run would stay lost."""
+    loaded = preflight.check(Path("spec.yaml")).loaded
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert deploy(loaded, server, "elsewhere").name == "retrain/tickets"
+    with get_client(sync_client=True) as client:
+        assert client.read_deployment_by_name("retrain/tickets").work_pool_name == "elsewhere"
 
 
 def test_the_same_news_starts_one_run(project: Path) -> None:
