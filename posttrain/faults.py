@@ -4,31 +4,37 @@
 | --- | --- | --- | --- |
 | out of memory | the micro-batch is too large | `resources.retries` | no time: the next takes half the micro-batch |
 | device | the process was killed | `resources.retries` | `resources.retry_delay_seconds`, doubled each time |
-| network | MLflow or a store does not answer | `NETWORK_TRIES` | 5 s, doubled each time, a minute at most |
+| network | MLflow or a store does not answer | `LONG_TRIES` | 5 s, doubled each time, a minute at most |
+| disk full | no space, or no quota, is left | `LONG_TRIES` | as for the network: somebody may free some |
 | none | the spec, the data, a loss that is not finite | never | |
 
-Three minutes of a network that is gone are bridged; a wrong spec never costs a second try. A user error is none of
-these while its user waits, even when a lost connection caused it: an address may be wrong. A run that nobody waits for
-tries again.
+Three minutes of a network that is gone, or of a full disk, are bridged; a wrong spec never costs a second try. A user
+error is none of these while its user waits, even when a lost connection caused it: an address may be wrong. A run that
+nobody waits for tries again.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from posttrain.errors import OutOfMemory, TransientError, UserError
 
-NETWORK_TRIES = 6
-NETWORK_WAIT = 5.0
+LONG_TRIES = 6
+FIRST_LONG_WAIT = 5.0
 LONGEST_WAIT = 60.0
 UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Timeout", "TransportError", "TimeoutError")
 """Names of errors, and of their parents, that mean that somebody did not answer, whoever raises them."""
 BUSY = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's codes of a server that is there and cannot answer now."""
 
-Kind = Literal["out of memory", "device", "network"]
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+Kind = Literal["out of memory", "device", "network", "disk full"]
+LONG: tuple[Kind, ...] = ("network", "disk full")
+"""What passes in minutes, if it passes."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,12 @@ def weigh(error: BaseException, attempt: int, retries: int, delay: float, *, una
     kind = kind_of(error)
     if kind is None or (isinstance(error, UserError) and not unattended):
         return None
-    doubled = 2.0 ** (attempt - 1)
-    waits = {"out of memory": 0.0, "device": delay * doubled, "network": NETWORK_WAIT * doubled}
-    tries = 1 + (NETWORK_TRIES if kind == "network" else retries)
+    first = FIRST_LONG_WAIT if kind in LONG else 0.0 if kind == "out of memory" else delay
+    tries = 1 + (LONG_TRIES if kind in LONG else retries)
     reason = " ".join(str(error).split()) or type(error).__name__
-    return Retry(kind, attempt, tries, min(waits[kind], LONGEST_WAIT), reason)
+    if kind == "disk full":
+        reason += "; free some, `posttrain clean SPEC` lists what may go"
+    return Retry(kind, attempt, tries, min(first * 2.0 ** (attempt - 1), LONGEST_WAIT), reason)
 
 
 def kind_of(error: BaseException) -> Kind | None:
@@ -72,7 +79,10 @@ def kind_of(error: BaseException) -> Kind | None:
         return "out of memory"
     if isinstance(error, TransientError):
         return "device"
-    return "network" if any(map(_is_network, _causes(error))) else None
+    causes = list(_causes(error))
+    if any(isinstance(cause, OSError) and cause.errno in NO_SPACE for cause in causes):
+        return "disk full"
+    return "network" if any(map(_is_network, causes)) else None
 
 
 def _is_network(error: BaseException) -> bool:

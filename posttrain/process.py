@@ -8,8 +8,10 @@ of them its error, which ends them all. Knows nothing of what the stage does, no
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +31,8 @@ Job = TypeVar("Job", bound=Frozen)
 Result = TypeVar("Result", bound=Frozen)
 
 POLL_SECONDS = 0.1
+FULL_BELOW = 16 * 2**20
+"""Bytes: with less than that free, a disk is full for a stage that writes weights."""
 REPORTED = (
     errors.SpecError,
     errors.DataError,
@@ -53,6 +57,12 @@ def take_turns(turn: Turn) -> None:
     _turn = turn
 
 
+def _refuse_full_disk(folder: Path) -> None:
+    """A child that cannot write cannot tell why it ended, and torch tells it in words of its own."""
+    if shutil.disk_usage(folder).free < FULL_BELOW:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def launch(
     module: str,
     job: Frozen,
@@ -67,7 +77,8 @@ def launch(
     `folder` receives `job.json`, `events.jsonl` and `log.txt` (the child's output, appended over tries). `together` is
     a configuration of `accelerate launch`, which then starts the module in as many processes as it says.
 
-    Raises: the child's own error when it is one of Posttrain's; `StageCrashed` when it ended without a word.
+    Raises: the child's own error when it is one of Posttrain's; OSError (ENOSPC) when it ended without a word and the
+    disk is full, else `StageCrashed`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     events = folder / "events.jsonl"
@@ -89,6 +100,7 @@ def launch(
         finally:
             _stop(child, _ranks(events))
     if end is None:
+        _refuse_full_disk(folder)
         raise errors.StageCrashed(_obituary(module, child.returncode, folder / "log.txt"))
     if end["kind"] == "result":
         return result_type.model_validate(end["result"])

@@ -61,7 +61,14 @@ class Run:
         if self._parent is None:
             self.tracking_uri = tracking.connect(self.root, self.spec.name)
             tags = {"posttrain.spec_file": str(self.loaded.path), **_prefect_tags()}
-            self._parent = self._closing.enter_context(tracking.pipeline_run(self.spec.name, self.loaded.text, tags))
+            begun = tracking.pipeline_run(
+                self.spec.name,
+                self.loaded.text,
+                tags,
+                flow=str(runtime.flow_run.flow_name or ""),
+                params=self.loaded.spec.model_dump(mode="json", exclude_unset=True),
+            )
+            self._parent = self._closing.enter_context(begun)
         return self._parent
 
     @property

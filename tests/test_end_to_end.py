@@ -87,6 +87,8 @@ def test_prefect_has_an_artifact_for_every_stage(database: sqlite3.Connection) -
 
 def test_mlflow_has_a_nested_run_for_every_stage(pipeline: Pipeline, store: Any) -> None:
     parent = store.get_run(pipeline.outcome["mlflow_run_id"])
+    assert parent.info.run_name.startswith("small retrain ")
+    assert parent.data.params["sft.learning_rate"] == "0.001"
     assert parent.info.status == "FINISHED"
     children = store.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     by_name = {run.info.run_name: run for run in children}

@@ -21,6 +21,7 @@ from posttrain.process import launch
 
 CHILD = """
 import os, signal, sys, time
+from pathlib import Path
 from posttrain.artifacts import Frozen
 from posttrain.errors import DataError
 from posttrain.process import serve
@@ -43,6 +44,8 @@ def run(job, progress):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
         case "bug":
             raise ZeroDivisionError("division by zero")
+        case "disk":
+            Path(os.environ["FILL"]).write_bytes(bytes(2**26))
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
@@ -108,6 +111,23 @@ def test_any_other_end_is_a_crash_that_says_how(
     with pytest.raises(StageCrashed, match=how):
         ask(action, tmp_path, environment)
     assert (tmp_path / "stage" / "log.txt").exists()
+
+
+def test_a_child_that_met_a_full_disk_says_so(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Its own words cannot be written: not the traceback, nor the class of its error."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        filler = small / "filler"
+        with pytest.raises(OSError, match="No space left on device"):
+            launch(
+                "posttrain_child", Job(action="disk"), small / "stage", Answer, env={**environment, "FILL": str(filler)}
+            )
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 TWO = """

@@ -44,6 +44,15 @@ def test_the_store_lies_under_the_project_and_keeps_artifacts_beside_it(root: Pa
     assert tracking.client().get_run(run_id).info.status == "FINISHED"
 
 
+def test_what_the_spec_says_stands_in_the_compare_view_and_the_flow_in_the_name(root: Path) -> None:
+    said = {"sft": {"learning_rate": 2e-4}, "seed": 0}
+    with tracking.pipeline_run("voice-assistant", "spec", flow="mine", params=said) as run_id:
+        pass
+    run = tracking.client().get_run(run_id)
+    assert run.data.params == {"sft.learning_rate": "0.0002", "seed": "0"}
+    assert run.info.run_name.startswith("voice-assistant mine 2")
+
+
 def test_a_stage_is_a_nested_run_with_params_curve_datasets_and_model(root: Path, tmp_path: Path) -> None:
     rows = DatasetRef(uri=str(tmp_path / "train.parquet"), fingerprint="f" * 16, rows=42)
     with tracking.pipeline_run("voice-assistant", "spec") as parent:

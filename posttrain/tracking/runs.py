@@ -19,21 +19,29 @@ from posttrain.tracking.version import code_tags
 
 
 @contextmanager
-def pipeline_run(pipeline: str, spec_text: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
+def pipeline_run(
+    pipeline: str,
+    spec_text: str,
+    tags: Mapping[str, str] | None = None,
+    *,
+    flow: str = "",
+    params: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
     """The parent run; yields its id. Ends FINISHED, FAILED on an error, KILLED when interrupted.
 
     The spec is kept as the artifact `spec.yaml`, its digest and the code's version as tags, and how busy the machine
-    was as `system/…`.
+    was as `system/…`. `flow` stands in the run's name; `params` are what MLflow's compare view sets side by side.
     """
     talker = client()
     experiment = talker.get_experiment_by_name(pipeline)
     if experiment is None:
         raise PosttrainError(f"{pipeline}: no such MLflow experiment; call tracking.connect first")
     given = {"posttrain.spec_digest": digest(spec_text), **code_tags(), **(tags or {})}
-    name = f"{pipeline} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    name = " ".join(filter(None, (pipeline, flow, time.strftime("%Y-%m-%d %H:%M:%S"))))
     run = talker.create_run(experiment.experiment_id, tags=tag_values(given), run_name=name)
     run_id: str = run.info.run_id
     talker.log_text(run_id, spec_text, "spec.yaml")
+    log_values(run_id, params=params)
     with _ended(run_id), system_metrics(run_id):
         yield run_id
 

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from posttrain.errors import DataError, OutOfMemory, PosttrainError, StageCrashed, TrainingDiverged, WorkspaceError
-from posttrain.faults import NETWORK_TRIES, kind_of, weigh
+from posttrain.faults import LONG_TRIES, kind_of, weigh
 from tasks.policy import DEVICE_STAGE
 from tasks.run import Run
 from tasks.start import start
@@ -53,9 +53,19 @@ def test_what_another_try_cannot_cure_is_not_retried(error: Exception) -> None:
 
 
 def test_a_network_that_is_gone_is_waited_for_longer_than_a_minute() -> None:
-    assert tries_until_given_up(ConnectionResetError("gone")) == 1 + NETWORK_TRIES
-    waits = [weigh(ConnectionResetError(), attempt, 3, 2) for attempt in range(1, 1 + NETWORK_TRIES)]
+    assert tries_until_given_up(ConnectionResetError("gone")) == 1 + LONG_TRIES
+    waits = [weigh(ConnectionResetError(), attempt, 3, 2) for attempt in range(1, 1 + LONG_TRIES)]
     assert [found and found.wait for found in waits] == [5, 10, 20, 40, 60, 60]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_waited_for_and_says_how_to_free_it() -> None:
+    with pytest.raises(OSError, match="No space") as caught:
+        Path("/dev/full").write_text("report")
+    found = weigh(caught.value, 2, 3, 0)
+    assert found is not None
+    assert (found.kind, found.tries, found.wait) == ("disk full", 1 + LONG_TRIES, 10)
+    assert "posttrain clean" in str(found)
 
 
 def test_an_mlflow_server_that_is_not_there_is_a_network_fault(monkeypatch: pytest.MonkeyPatch) -> None:
