@@ -7,9 +7,9 @@ nobody. Only the work waits: a stage that is found done takes no device.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,8 +25,10 @@ DEVICES_VARIABLE = "POSTTRAIN_DEVICES_OF"
 """Set for the runs of a deployment: the work pool whose devices they share."""
 LEASE_SECONDS = 60.0
 """So long the device of a killed run stays taken; a living one renews its lease."""
+POLL_SECONDS = 2.0
+"""How often a run looks whether devices are free."""
 CHOOSE_SECONDS = 10.0
-"""So long a run waits for the devices that were free, before it looks for others."""
+"""So long it waits for those that were, if others were quicker, before it looks again."""
 
 
 def device_limit(pool: str, device: int | str) -> str:
@@ -54,7 +56,11 @@ def device_turn(processes: int | None) -> Iterator[dict[str, str]]:
 def _taken(held: ExitStack, pool: str, processes: int | None) -> list[str]:
     """The devices that `held` now holds: free ones, chosen again while others were quicker."""
     while True:
-        chosen = sorted(_devices(), key=partial(_in_use, pool))[:processes]
+        taken = {device: _in_use(pool, device) for device in _devices()}
+        chosen = sorted(taken, key=taken.__getitem__)[:processes]
+        if any(taken[device] for device in chosen):
+            time.sleep(POLL_SECONDS)
+            continue
         try:
             limits = [device_limit(pool, device) for device in chosen]
             held.enter_context(concurrency(limits, timeout_seconds=CHOOSE_SECONDS, lease_duration=LEASE_SECONDS))

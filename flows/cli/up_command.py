@@ -20,7 +20,7 @@ from flows.cli.failure import record
 from flows.operations import background
 from flows.operations.background import Part
 from flows.operations.deploy import Deployed, deploy
-from flows.operations.lost_runs import note_lost_here
+from flows.operations.lost_runs import resume_lost_here
 from flows.operations.prefect_server import answers, talking_to, users_server
 from flows.operations.quiet import settle_environment
 from flows.operations.servers import (
@@ -46,6 +46,9 @@ WORKER = "worker"
 SERVICES = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "true",
+    # In its memory a server forgets who holds a device when it is started anew: the device would be taken for ever, and
+    # the run that has it stopped.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 
@@ -93,7 +96,7 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
             with talking_to(api):
                 deployed = [deploy(loaded, api, pool) for loaded in checked]
                 up = _worker(up, pool, api, mlflow_url, logs)
-                for _ in range(asyncio.run(note_lost_here(pool, _here()))):
+                for _ in range(asyncio.run(resume_lost_here(pool, _here()))):
                     print("a run whose process is gone goes on from where it stopped")
         except UserError:
             raise

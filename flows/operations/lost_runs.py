@@ -100,24 +100,32 @@ def _runs_of(deployment: UUID) -> dict[str, Any]:
     }
 
 
-async def note_lost_here(pool: str, workers: str) -> int:
-    """Note runs whose process is gone as crashed, sooner than their heartbeats are missed; how many.
+async def resume_lost_here(pool: str, workers: str) -> int:
+    """Start runs again whose process is gone, sooner than their heartbeats are missed; how many.
 
-    Only where every worker of the pool has a name that begins with `workers`, as those of this machine have: what runs
+    Not by way of the automations: a server that was started anew hears of a crash only a quarter of an hour later, since
+    it waits for the event before, which it forgot. Where `schedule.resume` is 0, they are only noted as crashed. And only
+    where every worker of the pool has a name that begins with `workers`, as those of this machine have: what runs
     elsewhere cannot be seen from here.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
-    from prefect.states import Crashed
+    from prefect.states import AwaitingRetry, Crashed
 
     going = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
-    noted = 0
+    resumed = 0
     async with get_client() as client:
         if not all(each.name.startswith(workers) for each in await client.read_workers_for_work_pool(pool)):
             return 0
         here = WorkPoolFilter.model_validate({"name": {"any_": [pool]}})
         for run in await client.read_flow_runs(flow_run_filter=going, work_pool_filter=here):
-            if run.deployment_id and not has_variable("PREFECT__FLOW_RUN_ID", str(run.id)):
+            if not run.deployment_id or has_variable("PREFECT__FLOW_RUN_ID", str(run.id)):
+                continue
+            name = (await client.read_deployment(run.deployment_id)).name
+            if await client.read_automations_by_name(_title(name, "resume")):
+                again = AwaitingRetry(message="its process was gone; it goes on from its newest checkpoint")
+                await client.set_flow_run_state(run.id, again)
+                resumed += 1
+            else:
                 await client.set_flow_run_state(run.id, Crashed(message="lost: its process is gone"))
-                noted += 1
-    return noted
+    return resumed

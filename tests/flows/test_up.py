@@ -130,10 +130,10 @@ def up(tmp_path: Path, stores: dict[str, str]) -> Iterator[Up]:
         made.posttrain("down")
 
 
-def _few_rows(folder: Path) -> None:
+def _few_rows(folder: Path, more: int = 0) -> None:
     from conftest import DATA, _some_of_each_intent
 
-    for split, rows in (("train", 8), ("test", 3)):
+    for split, rows in (("train", 8 + more), ("test", 3)):
         _some_of_each_intent(DATA / f"voice_assistant/{split}.jsonl.gz", folder / f"{split}.jsonl.gz", rows)
 
 
@@ -176,6 +176,26 @@ def test_a_deployment_lives_through_kills(up: Up, stores: dict[str, str]) -> Non
     assert (done.returncode, done.stdout[:8]) == (0, "stopped:"), done.stderr
     assert background.marked(mark) == []
     assert up.posttrain("down").stdout == "nothing is up here\n"
+
+
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
+def test_a_server_that_is_started_anew_knows_who_holds_the_device(up: Up) -> None:
+    up.up()
+    deployment = up.api("GET", "/deployments/name/retrain/nightly").json()["id"]
+    run = _schedule(up, deployment)
+    deadline = time.monotonic() + 200
+    while not _stages(up):  # it holds the device
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    for process in background.marked(up.state["mark"], "Prefect"):
+        process.kill()
+    up.up()
+    ended = up.await_state(run, *FINAL)
+    assert (ended["state_type"], ended["run_count"]) == ("COMPLETED", 1), ended["state"]
+    _few_rows(up.folder, more=1)
+    assert up.await_state(_schedule(up, deployment), *FINAL)["state_type"] == "COMPLETED"
+    limits = up.found("/v2/concurrency_limits/filter", {})
+    assert {each["active_slots"] for each in limits} == {0}
 
 
 @pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
