@@ -103,10 +103,10 @@ def _runs_of(deployment: UUID) -> dict[str, Any]:
 async def resume_lost_here(pool: str, workers: str) -> int:
     """Start runs again whose process is gone, sooner than their heartbeats are missed; how many.
 
-    Not by way of the automations: a server that was started anew hears of a crash only a quarter of an hour later, since
-    it waits for the event before, which it forgot. Where `schedule.resume` is 0, they are only noted as crashed. And only
-    where every worker of the pool has a name that begins with `workers`, as those of this machine have: what runs
-    elsewhere cannot be seen from here.
+    Not by way of the automations: a server that was started anew hears of a crash only a quarter of an hour later,
+    since it waits for the event before, which it forgot. Where `schedule.resume` is 0, they are only noted as crashed.
+    And only where every worker of the pool has a name that begins with `workers`, as those of this machine have: what
+    runs elsewhere cannot be seen from here.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
