@@ -17,6 +17,7 @@ from posttrain.spec.sections.schedule import ScheduleSpec
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import State
 
 HEARTBEATS_A_LOSS = 3
 """So many must stay away before a run counts as lost: one may be late."""
@@ -123,7 +124,7 @@ async def resume_lost_here(pool: str, workers: str) -> int:
                 continue
             name = (await client.read_deployment(run.deployment_id)).name
             if await client.read_automations_by_name(_title(name, "resume")):
-                again = AwaitingRetry(message="its process was gone; it goes on from its newest checkpoint")
+                again: State[None] = AwaitingRetry(message="its process was gone; goes on from its newest checkpoint")
                 await client.set_flow_run_state(run.id, again)
                 resumed += 1
             else:
