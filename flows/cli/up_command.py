@@ -106,7 +106,7 @@ def start_all(specs: Sequence[Path], pool: str, prefect_port: int | None, mlflow
 
 
 def stop_all() -> None:
-    """End everything that `up` started in this folder; a run that goes on is noted as crashed and resumed by `up`."""
+    """End everything that `up` started in this folder; a run that goes on is resumed by the next `up`."""
     if not STATE.exists():
         print("nothing is up here")
         return
