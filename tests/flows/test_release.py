@@ -189,7 +189,7 @@ def test_a_person_is_asked_and_heard(spec: Path, approved: bool) -> None:
     assert tags("2", NAME)["posttrain.approval"] == ("approved" if approved else "refused")
     assert tags("2", NAME)["posttrain.approval_by"] == "ann"
     assert "version 2 as champion, instead of version 1?" in forms[0]
-    assert "| slot_f1 | 0.5000 | above champion |" in forms[0]
+    assert "| slot_f1 | passed | 0.500 | +0.100 [+0.050, +0.150] | 0.001 |  | above champion |" in forms[0]
 
 
 def test_without_an_answer_the_run_completes_and_the_version_stays_challenger(spec: Path) -> None:
