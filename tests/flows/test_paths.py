@@ -18,19 +18,20 @@ SMALLER: dict[str, dict[str, Any]] = {
     "collect_more_data": {
         "curate": {"validation_rows": 40},
         "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "max_new_tokens": 6, "resamples": 500},
-        "sft": {"num_train_epochs": 2},
+        "sft": {"num_train_epochs": 1},
     },
     "sft_passes": {
-        "curate": {"validation_rows": 100},
+        "curate": {"validation_rows": 60},
         "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "perplexity_rows": 20, "resamples": 500},
         "strategy": {"targets": {"accuracy": 0.8}},
         "sft": {"num_train_epochs": 1},
         "gates": {"release": [{"metric": "accuracy", "at_least": 0.85}]},
     },
     "sft_then_dpo": {
-        "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "resamples": 500},
+        "curate": {"validation_rows": 120},
+        "evaluate": {"baseline_rows": 20, "few_shot_examples": 0, "perplexity_rows": 20, "resamples": 500},
         "sft": {"num_train_epochs": 1},
-        "align": {"prompts": 60},
+        "align": {"prompts": 40},
         "gates": {"release": [{"metric": "slot_f1", "at_least": 0.5}]},
     },
 }
