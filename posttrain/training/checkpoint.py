@@ -1,29 +1,39 @@
-"""Checkpoints: resumable state, never the product. Complete is what carries the marker, which is written last.
+"""Checkpoints: resumable state, never the product. Complete is what carries the marker, which is written last, and has
+every file that the marker names, in its whole length: a disk that lost a part of one costs a few steps, not the run.
 
 Knows folders and files; nothing of models or trainers.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from posttrain.artifacts import sync
+from posttrain.artifacts import sync, write_atomic
 
 COMPLETE = "complete"
 KEEP = 2
 
 
 def newest(folder: Path, tidy: bool = True) -> Path | None:
-    """The complete checkpoint of the highest step; half-written ones are removed on the way, if one is to `tidy`."""
+    """The complete checkpoint of the highest step; others are removed on the way, if one is to `tidy`."""
     best: Path | None = None
     for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / COMPLETE).exists():
+        if not _is_complete(checkpoint):
             if tidy:
                 shutil.rmtree(checkpoint, ignore_errors=True)
         elif best is None or step_of(checkpoint) > step_of(best):
             best = checkpoint
     return best
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
 
 
 def step_of(checkpoint: Path) -> int:
@@ -38,7 +48,8 @@ def seal(checkpoint: Path, sound_step: int | None = None) -> None:
     """
     for path in checkpoint.iterdir():
         sync(path)
-    (checkpoint / COMPLETE).touch()
+    sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()}
+    write_atomic(checkpoint / COMPLETE, json.dumps(sizes, indent=2))
     sync(checkpoint)
     written = sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)
     sound = [folder for folder in written if sound_step is not None and step_of(folder) <= sound_step][-1:]

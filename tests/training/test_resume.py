@@ -113,6 +113,28 @@ def test_every_setting_resumes_to_the_identical_result(
     assert resumed.metrics == undisturbed.metrics
 
 
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before_it(
+    base: ModelRef, data: Any, recipe: Any, tmp_path: Path
+) -> None:
+    spec = SFTSpec(method="full", num_train_epochs=3, save_steps=2)
+    whole = sft.resolve(base, data(20), None, spec, recipe)
+
+    def placed(name: str) -> sft.SFTJob:
+        (tmp_path / name).mkdir(exist_ok=True)
+        return whole.model_copy(update={"partial": str(tmp_path / name), "final": str(tmp_path / name)})
+
+    undisturbed = sft.run(placed("undisturbed"))
+    with failing_at_step(6), pytest.raises(InterruptedError):
+        sft.run(placed("interrupted"))
+    last = tmp_path / "interrupted/checkpoints/checkpoint-4"
+    with (last / "optimizer.pt").open("r+b") as file:
+        file.truncate(1000)
+    resumed = sft.run(placed("interrupted"))
+
+    assert weights(resumed.model) == weights(undisturbed.model)
+    assert (resumed.restarts, resumed.steps) == (1, undisturbed.steps)
+
+
 def contrary(folder: Path) -> DatasetRef:
     """Rows that have each other's answers: the better the others are learnt, the worse these are foretold."""
     made = rows(8)
